@@ -1,0 +1,8 @@
+//! Causeway, a message gateway that promises, and proves it. See docs/ARCHITECTURE.md.
+//!
+//! One way: ingress → door → routing → journal → lane → egress. Foundations (`message`, `clock`,
+//! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
+
+pub mod clock;
+pub mod log;
+pub mod message;

@@ -1,0 +1,93 @@
+//! What lanes are fed with and what they say of it.
+
+use super::{DeliveryId, Envelope, Epoch, LaneId, Plan, Target};
+use crate::clock::Wall;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// An envelope with its plan: made once at the door, immutable, shared by the lanes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub envelope: Envelope,
+    pub plan: Plan,
+}
+
+/// One delivery, ready to be attempted.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub at: DeliveryId,
+    /// When the envelope was accepted.
+    pub accepted: Wall,
+    /// The run that accepted it; with the position it makes the id of a message that came without.
+    pub epoch: Epoch,
+    /// Bytes that this delivery is charged to its lane's backlog: its record's length.
+    pub size_bytes: u32,
+    /// Set when this delivery is not to be attempted but dead-lettered, and why.
+    pub dead_letter: Option<Arc<str>>,
+    pub message: Arc<Message>,
+}
+
+impl Delivery {
+    /// The target that this delivery is for.
+    ///
+    /// # Panics
+    /// If the ordinal isn't in the plan: the journal makes no such delivery.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.message.plan.targets[usize::from(self.at.ordinal.0)]
+    }
+
+    /// The rendered key: the target's, else the envelope's.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        self.target().key.as_ref().or(self.message.envelope.key.as_ref())
+    }
+
+    /// Delayed, prioritised and redriven messages are outside the order of their key.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        let target = self.target();
+        target.not_before.is_none()
+            && target.priority.or(self.message.envelope.priority).is_none()
+    }
+}
+
+/// A lane's last word on one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub lane: LaneId,
+    pub at: DeliveryId,
+    pub outcome: Outcome,
+    /// Given back to the lane's backlog: the delivery's `size_bytes`.
+    pub size_bytes: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    Delivered,
+    DeadLettered,
+    Discarded(DiscardReason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiscardReason {
+    /// `causeway lane drop --discard`.
+    Dropped,
+    /// Its ttl passed before it was delivered.
+    Expired,
+    /// Its record was lost and an operator accepted that (`journal repair --accept-loss`).
+    Lost,
+}
+
+impl DiscardReason {
+    pub const ALL: [Self; 3] = [Self::Dropped, Self::Expired, Self::Lost];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+        }
+    }
+}

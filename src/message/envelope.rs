@@ -1,0 +1,76 @@
+//! One message inside Causeway.
+
+use crate::clock::Wall;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What was received, as every ingress hands it to the door.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// An account name, never a credential; `anonymous` without authentication.
+    pub principal: Arc<str>,
+    /// The ingress kind (`http`, `grpc`, …) or `source:NAME`.
+    pub source: Arc<str>,
+    pub topic: String,
+    pub id: MessageId,
+    pub key: Option<Bytes>,
+    /// Ordered pairs, names as received, values are bytes; a name may stand twice.
+    pub headers: Vec<Header>,
+    pub content_type: Option<String>,
+    /// `Err(Tombstone)` is a message without payload, which is not an empty one.
+    pub payload: Result<Bytes, Tombstone>,
+    pub priority: Option<u8>,
+    /// Not to be delivered before this time.
+    pub deliver_at: Option<Wall>,
+    /// Worthless after this time.
+    pub expires_at: Option<Wall>,
+    /// What only some ingresses have: room from the start, so that the record need not change.
+    pub extensions: Vec<Extension>,
+}
+
+/// A message without payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tombstone;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub name: String,
+    pub value: Bytes,
+}
+
+/// The identity of an envelope, fixed before routing. Its scope is (principal, topic) unless an
+/// `[[identity]]` rule says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageId {
+    /// None was given: the journal makes one from its uuid, epoch and the position; no dedup.
+    None,
+    /// The publisher said it: another content under it is a conflict.
+    Publisher(String),
+    /// An `[[identity]]` rule found it: another content under it is a duplicate.
+    Derived(String),
+}
+
+impl MessageId {
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Publisher(id) | Self::Derived(id) => Some(id),
+        }
+    }
+}
+
+/// Typed extras of a record. Readers skip a tag that they don't know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// Opaque: what a source needs to commit or resume (for Kafka: topic uuid, partition, offset).
+    SourcePosition(Bytes),
+    /// Opaque: QoS 2 handshake state of the MQTT ingress.
+    MqttPacket(Bytes),
+    /// This envelope is part `index` of what one received message was split into.
+    SplitIndex(u32),
+    /// This plan redrives the delivery (position, ordinal).
+    RedriveOf(super::DeliveryId),
+    /// A tag from a newer version, kept as it is.
+    Other(u16, Bytes),
+}

@@ -1,0 +1,18 @@
+//! The values that flow through the house: envelopes, plans, deliveries, settlements, receipts.
+//!
+//! What lives here: plain data, open to every room, and its byte encodings.
+//! What must not: I/O, clocks, policies, anything that knows a protocol or a file.
+
+mod delivery;
+mod envelope;
+mod ids;
+mod plan;
+mod receipt;
+mod set;
+
+pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
+pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};
+pub use ids::{DeliveryId, Epoch, LaneId, LogUuid, Ordinal, Position, RouteId};
+pub use plan::{Ack, Guarantee, Plan, Target};
+pub use receipt::{DeliveryState, Receipt, Refusal, TargetState};
+pub use set::DeliverySet;

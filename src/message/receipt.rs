@@ -1,0 +1,127 @@
+//! What a publisher is told.
+
+use super::Position;
+
+/// The answer to a publish that was taken, and to a look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub id: String,
+    pub position: Position,
+    pub duplicate: bool,
+    pub targets: Vec<TargetState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetState {
+    pub route: String,
+    pub destination: String,
+    pub state: DeliveryState,
+}
+
+/// Parsed by people outside: names as `as_str` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    Received,
+    Stored,
+    Delivered,
+    DeadLettered,
+    Discarded,
+    Unknown,
+}
+
+impl DeliveryState {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Stored => "stored",
+            Self::Delivered => "delivered",
+            Self::DeadLettered => "dead_lettered",
+            Self::Discarded => "discarded",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The state of the whole: `stored` while any is pending, else `dead_lettered` if any is,
+    /// else `delivered` if any, else `discarded`.
+    #[must_use]
+    pub fn of_all(states: impl IntoIterator<Item = Self>) -> Self {
+        let (mut dead, mut delivered, mut unknown) = (false, false, false);
+        for state in states {
+            match state {
+                Self::Received | Self::Stored => return Self::Stored,
+                Self::DeadLettered => dead = true,
+                Self::Delivered => delivered = true,
+                Self::Unknown => unknown = true,
+                Self::Discarded => {}
+            }
+        }
+        match (dead, delivered, unknown) {
+            (true, _, _) => Self::DeadLettered,
+            (_, true, _) => Self::Delivered,
+            (_, _, true) => Self::Unknown,
+            _ => Self::Discarded,
+        }
+    }
+}
+
+/// Why a publish was not taken. Nothing of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("{what} is {actual} bytes, more than the limit of {limit} ({setting})")]
+    TooLarge { what: &'static str, actual: usize, limit: usize, setting: &'static str },
+    #[error("an id is needed: {0}")]
+    IdNeeded(String),
+    #[error("no route matches the topic {topic:?}")]
+    NoRoute { topic: String },
+    #[error("the id {id:?} was used for another payload, key or content type at position {position}")]
+    Conflict { id: String, position: Position },
+    #[error("the backlog of destination {lane:?} is full ({limit_bytes} bytes)")]
+    BacklogFull { lane: String, limit_bytes: u64 },
+    #[error("the journal is full: {0}")]
+    JournalFull(String),
+    #[error("no room for another id: {entries} ids of exactly-once messages fill the dedup window")]
+    DedupFull { entries: usize },
+    #[error("too many publishes wait to be stored")]
+    Busy,
+    #[error("the gateway is stopping")]
+    Stopping,
+    #[error("the journal takes no writes until it is restarted: {0}")]
+    JournalFailed(String),
+}
+
+impl Refusal {
+    /// Whether the same publish may succeed later.
+    #[must_use]
+    pub const fn is_retriable(&self) -> bool {
+        matches!(
+            self,
+            Self::BacklogFull { .. }
+                | Self::JournalFull(_)
+                | Self::DedupFull { .. }
+                | Self::Busy
+                | Self::Stopping
+                | Self::JournalFailed(_)
+        )
+    }
+
+    /// The `reason` label of metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::IdNeeded(_) => "id_needed",
+            Self::NoRoute { .. } => "no_route",
+            Self::Conflict { .. } => "conflict",
+            Self::BacklogFull { .. } => "backlog_full",
+            Self::JournalFull(_) => "journal_full",
+            Self::DedupFull { .. } => "dedup_full",
+            Self::Busy => "busy",
+            Self::Stopping => "stopping",
+            Self::JournalFailed(_) => "journal_failed",
+        }
+    }
+}

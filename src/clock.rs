@@ -40,7 +40,9 @@ fn millis(d: Duration) -> u64 {
 
 #[derive(Clone, Debug)]
 pub enum Clock {
-    System { started: Instant },
+    System {
+        started: Instant,
+    },
     /// Set by hand: (monotone, wall) in milliseconds.
     Manual(Arc<(AtomicU64, AtomicU64)>),
 }
@@ -48,7 +50,9 @@ pub enum Clock {
 impl Clock {
     #[must_use]
     pub fn system() -> Self {
-        Self::System { started: Instant::now() }
+        Self::System {
+            started: Instant::now(),
+        }
     }
 
     #[must_use]
@@ -67,9 +71,11 @@ impl Clock {
     #[must_use]
     pub fn wall(&self) -> Wall {
         match self {
-            Self::System { .. } => {
-                Wall(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis))
-            }
+            Self::System { .. } => Wall(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, millis),
+            ),
             Self::Manual(times) => Wall(times.1.load(Ordering::Relaxed)),
         }
     }

@@ -40,15 +40,17 @@ impl Delivery {
     /// The rendered key: the target's, else the envelope's.
     #[must_use]
     pub fn key(&self) -> Option<&Bytes> {
-        self.target().key.as_ref().or(self.message.envelope.key.as_ref())
+        self.target()
+            .key
+            .as_ref()
+            .or(self.message.envelope.key.as_ref())
     }
 
     /// Delayed, prioritised and redriven messages are outside the order of their key.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
         let target = self.target();
-        target.not_before.is_none()
-            && target.priority.or(self.message.envelope.priority).is_none()
+        target.not_before.is_none() && target.priority.or(self.message.envelope.priority).is_none()
     }
 }
 

@@ -28,7 +28,10 @@ pub struct DeliveryId {
 impl DeliveryId {
     #[must_use]
     pub const fn new(position: u64, ordinal: u16) -> Self {
-        Self { position: Position(position), ordinal: Ordinal(ordinal) }
+        Self {
+            position: Position(position),
+            ordinal: Ordinal(ordinal),
+        }
     }
 }
 

@@ -70,6 +70,8 @@ impl Target {
 impl Plan {
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {
-        self.targets.iter().any(|t| t.guarantee == Guarantee::ExactlyOnce)
+        self.targets
+            .iter()
+            .any(|t| t.guarantee == Guarantee::ExactlyOnce)
     }
 }

@@ -71,12 +71,19 @@ pub enum Refusal {
     #[error("{0}")]
     Malformed(String),
     #[error("{what} is {actual} bytes, more than the limit of {limit} ({setting})")]
-    TooLarge { what: &'static str, actual: usize, limit: usize, setting: &'static str },
+    TooLarge {
+        what: &'static str,
+        actual: usize,
+        limit: usize,
+        setting: &'static str,
+    },
     #[error("an id is needed: {0}")]
     IdNeeded(String),
     #[error("no route matches the topic {topic:?}")]
     NoRoute { topic: String },
-    #[error("the id {id:?} was used for another payload, key or content type at position {position}")]
+    #[error(
+        "the id {id:?} was used for another payload, key or content type at position {position}"
+    )]
     Conflict { id: String, position: Position },
     #[error("the backlog of destination {lane:?} is full ({limit_bytes} bytes)")]
     BacklogFull { lane: String, limit_bytes: u64 },

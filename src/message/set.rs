@@ -16,12 +16,17 @@ pub struct DeliverySet {
 impl DeliverySet {
     #[must_use]
     pub const fn new() -> Self {
-        Self { by_ordinal: Vec::new() }
+        Self {
+            by_ordinal: Vec::new(),
+        }
     }
 
     /// False if it was there.
     pub fn insert(&mut self, at: DeliveryId) -> bool {
-        match self.by_ordinal.binary_search_by_key(&at.ordinal, |(o, _)| *o) {
+        match self
+            .by_ordinal
+            .binary_search_by_key(&at.ordinal, |(o, _)| *o)
+        {
             Ok(i) => self.by_ordinal[i].1.insert(at.position.0),
             Err(i) => {
                 let mut bitmap = RoaringTreemap::new();
@@ -34,7 +39,10 @@ impl DeliverySet {
 
     /// False if it wasn't there.
     pub fn remove(&mut self, at: DeliveryId) -> bool {
-        let Ok(i) = self.by_ordinal.binary_search_by_key(&at.ordinal, |(o, _)| *o) else {
+        let Ok(i) = self
+            .by_ordinal
+            .binary_search_by_key(&at.ordinal, |(o, _)| *o)
+        else {
             return false;
         };
         let removed = self.by_ordinal[i].1.remove(at.position.0);
@@ -80,7 +88,10 @@ impl DeliverySet {
             .filter_map(|(ordinal, bitmap)| {
                 let start = from.position.0 + u64::from(*ordinal < from.ordinal);
                 let position = from_position(bitmap, start).next()?;
-                Some(DeliveryId { position: Position(position), ordinal: *ordinal })
+                Some(DeliveryId {
+                    position: Position(position),
+                    ordinal: *ordinal,
+                })
             })
             .min()
     }
@@ -106,7 +117,10 @@ impl DeliverySet {
     /// How many deliveries have a position in the range.
     #[must_use]
     pub fn count_in(&self, positions: RangeInclusive<u64>) -> u64 {
-        self.by_ordinal.iter().map(|(_, b)| b.range_cardinality(positions.clone())).sum()
+        self.by_ordinal
+            .iter()
+            .map(|(_, b)| b.range_cardinality(positions.clone()))
+            .sum()
     }
 
     /// Takes out everything in the range of positions.
@@ -119,9 +133,10 @@ impl DeliverySet {
 
     pub fn iter(&self) -> impl Iterator<Item = DeliveryId> + '_ {
         self.by_ordinal.iter().flat_map(|(ordinal, bitmap)| {
-            bitmap
-                .iter()
-                .map(|p| DeliveryId { position: Position(p), ordinal: *ordinal })
+            bitmap.iter().map(|p| DeliveryId {
+                position: Position(p),
+                ordinal: *ordinal,
+            })
         })
     }
 
@@ -132,7 +147,9 @@ impl DeliverySet {
         for (ordinal, bitmap) in &self.by_ordinal {
             out.extend_from_slice(&ordinal.0.to_le_bytes());
             out.extend_from_slice(&(bitmap.serialized_size() as u32).to_le_bytes());
-            bitmap.serialize_into(&mut *out).expect("writing to a Vec can't fail");
+            bitmap
+                .serialize_into(&mut *out)
+                .expect("writing to a Vec can't fail");
         }
     }
 

@@ -28,7 +28,7 @@ pub use format::{
 pub use index::{read as read_index, read_blob as read_index_blob, write as write_index};
 pub use lock::{DirLock, LockError};
 pub use reader::{LogReader, StoredRecord};
-pub use recover::{Cut, OpenOptions, Recovered, open};
+pub use recover::{Cut, Known, OpenOptions, Recovered, Visit, open};
 pub use segment::{Extent, Found, Segment};
 pub use shared::Shared;
 pub use writer::{Appended, Cursor, Log, Sizes, Urgency};

@@ -42,6 +42,16 @@ pub struct Recovered {
     pub is_new: bool,
 }
 
+/// Gets each batch from the checkpoint's segment on, in order.
+pub type Visit<'a> = &'a mut dyn FnMut(&Segment, &Found<'_>, Known);
+
+/// Whether the checkpoint covers a batch (then only its segment's index isn't written yet).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Covered,
+    New,
+}
+
 /// A torn tail: it was never acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -49,11 +59,11 @@ pub struct Cut {
     pub offset: u64,
 }
 
-/// Opens the log, calling `visit` for each durable batch after `from`, in order.
+/// Opens the log, calling `visit` for each durable batch from the segment of `from` on.
 pub fn open(
     disk: Arc<dyn Disk>,
     options: &OpenOptions,
-    visit: &mut dyn FnMut(&Segment, &Found<'_>),
+    visit: Visit<'_>,
 ) -> Result<Recovered, OpenError> {
     let dir = &options.dir;
     disk.create_dir_all(dir).map_err(OpenError::io(dir))?;
@@ -348,14 +358,14 @@ impl Tail {
         segment: &Segment,
         later: &[SegmentFile],
         disk: &dyn Disk,
-        visit: &mut dyn FnMut(&Segment, &Found<'_>),
+        visit: Visit<'_>,
     ) -> Result<Option<Cut>, OpenError> {
         let io = || OpenError::io(&segment.path);
         let mut extent = Extent::empty(self.next.batch, self.next.position);
         let mut from = SEGMENT_HEADER_BYTES;
         if let Some(start) = self.start.filter(|s| s.segment == segment.header.last_seq) {
             from = start.offset;
-            extent = self.known_extent(segment, start)?;
+            extent = known_extent(segment, start, visit)?;
         }
         let mut scanner = segment.scan(from, segment.file_bytes);
         while let Some(batch) = scanner.next().map_err(io())? {
@@ -367,7 +377,7 @@ impl Tail {
             let end_position = batch.end_position();
             extent.add(&batch.header, batch.offset, end_position);
             self.accept(segment, &batch, end_position);
-            visit(segment, &batch);
+            visit(segment, &batch, Known::New);
         }
         let end = extent.data_end;
         segment.update_extent(|e| *e = extent);
@@ -388,26 +398,6 @@ impl Tail {
             batch.offset,
             batch.header.disk_bytes(),
         ));
-    }
-
-    /// The extent of the checkpoint's own segment up to the checkpoint: its landmarks are found anew.
-    fn known_extent(&self, segment: &Segment, start: Cursor) -> Result<Extent, OpenError> {
-        let mut extent = Extent::empty(start.batch, start.position);
-        let mut scanner = segment.scan(SEGMENT_HEADER_BYTES, start.offset);
-        while let Some(batch) = scanner.next().map_err(OpenError::io(&segment.path))? {
-            extent.add(&batch.header, batch.offset, batch.end_position());
-        }
-        if scanner.offset() != start.offset {
-            return Err(OpenError::BehindCheckpoint {
-                path: segment.path.clone(),
-                detail: format!(
-                    "data is whole up to byte {}, the checkpoint stands at {}",
-                    scanner.offset(),
-                    start.offset
-                ),
-            });
-        }
-        Ok(extent)
     }
 
     /// Tells the end of the data from a torn tail, and that from damage.
@@ -463,6 +453,27 @@ impl Tail {
         segment.file.write_at(&batch, *offset).map_err(io())?;
         segment.file.sync().map_err(io())
     }
+}
+
+/// The extent of the checkpoint's own segment up to the checkpoint: its landmarks are found anew.
+fn known_extent(segment: &Segment, start: Cursor, visit: Visit<'_>) -> Result<Extent, OpenError> {
+    let mut extent = Extent::empty(start.batch, start.position);
+    let mut scanner = segment.scan(SEGMENT_HEADER_BYTES, start.offset);
+    while let Some(batch) = scanner.next().map_err(OpenError::io(&segment.path))? {
+        extent.add(&batch.header, batch.offset, batch.end_position());
+        visit(segment, &batch, Known::Covered);
+    }
+    if scanner.offset() != start.offset {
+        return Err(OpenError::BehindCheckpoint {
+            path: segment.path.clone(),
+            detail: format!(
+                "data is whole up to byte {}, the checkpoint stands at {}",
+                scanner.offset(),
+                start.offset
+            ),
+        });
+    }
+    Ok(extent)
 }
 
 /// Takes the header of a torn batch away, so that no later recovery meets it again.

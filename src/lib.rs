@@ -4,5 +4,6 @@
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod clock;
+pub mod journal;
 pub mod log;
 pub mod message;

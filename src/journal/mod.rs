@@ -4,3 +4,4 @@
 //! kept in. What must not: protocols, tokio.
 
 pub mod fingerprint;
+pub mod window;

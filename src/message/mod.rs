@@ -8,11 +8,14 @@ mod envelope;
 mod ids;
 mod plan;
 mod receipt;
+pub mod record;
 mod set;
+pub mod wire;
 
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};
 pub use ids::{DeliveryId, Epoch, LaneId, LogUuid, Ordinal, Position, RouteId};
 pub use plan::{Ack, Guarantee, Plan, Target};
 pub use receipt::{DeliveryState, Receipt, Refusal, TargetState};
+pub use record::Fingerprint;
 pub use set::DeliverySet;

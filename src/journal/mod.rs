@@ -1,0 +1,7 @@
+//! Accepted envelopes: their identity, what is owed for them, and what became of them.
+//!
+//! What lives here: the dedup window, the lanes' ledgers, the catalog of names, the log they are
+//! kept in. What must not: protocols, tokio.
+
+pub mod fingerprint;
+pub mod window;

@@ -4,4 +4,6 @@
 //! kept in. What must not: protocols, tokio.
 
 pub mod fingerprint;
+pub mod ledger;
+pub mod settlements;
 pub mod window;

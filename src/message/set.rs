@@ -123,6 +123,63 @@ impl DeliverySet {
             .sum()
     }
 
+    /// What of it has a position in the range.
+    #[must_use]
+    pub fn within(&self, positions: RangeInclusive<u64>) -> Self {
+        let mut part = Self::new();
+        for (ordinal, bitmap) in &self.by_ordinal {
+            let from_start = from_position(bitmap, *positions.start());
+            let inside: RoaringTreemap = from_start.take_while(|p| p <= positions.end()).collect();
+            if !inside.is_empty() {
+                part.by_ordinal.push((*ordinal, inside));
+            }
+        }
+        part
+    }
+
+    /// Puts in all that the other has.
+    pub fn union_with(&mut self, other: &Self) {
+        for (ordinal, bitmap) in &other.by_ordinal {
+            match self.by_ordinal.binary_search_by_key(ordinal, |(o, _)| *o) {
+                Ok(i) => self.by_ordinal[i].1 |= bitmap,
+                Err(i) => self.by_ordinal.insert(i, (*ordinal, bitmap.clone())),
+            }
+        }
+    }
+
+    /// How many deliveries of one ordinal have a position in the range.
+    #[must_use]
+    pub fn count_run(&self, ordinal: Ordinal, positions: RangeInclusive<u64>) -> u64 {
+        match self.by_ordinal.binary_search_by_key(&ordinal, |(o, _)| *o) {
+            Ok(i) => self.by_ordinal[i].1.range_cardinality(positions),
+            Err(_) => 0,
+        }
+    }
+
+    /// Puts in consecutive deliveries of one ordinal.
+    pub fn insert_run(&mut self, ordinal: Ordinal, positions: RangeInclusive<u64>) {
+        if positions.is_empty() {
+            return;
+        }
+        match self.by_ordinal.binary_search_by_key(&ordinal, |(o, _)| *o) {
+            Ok(i) => self.by_ordinal[i].1.insert_range(positions),
+            Err(i) => {
+                self.by_ordinal.insert(i, (ordinal, RoaringTreemap::new()));
+                self.by_ordinal[i].1.insert_range(positions)
+            }
+        };
+    }
+
+    /// Takes out consecutive deliveries of one ordinal.
+    pub fn remove_run(&mut self, ordinal: Ordinal, positions: RangeInclusive<u64>) {
+        if let Ok(i) = self.by_ordinal.binary_search_by_key(&ordinal, |(o, _)| *o) {
+            self.by_ordinal[i].1.remove_range(positions);
+            if self.by_ordinal[i].1.is_empty() {
+                self.by_ordinal.remove(i);
+            }
+        }
+    }
+
     /// Takes out everything in the range of positions.
     pub fn remove_positions(&mut self, positions: RangeInclusive<u64>) {
         for (_, bitmap) in &mut self.by_ordinal {
@@ -164,6 +221,13 @@ impl DeliverySet {
             }
             let (bytes, rest) = input.split_at(len);
             let bitmap = RoaringTreemap::deserialize_from(bytes).ok()?;
+            let follows = set
+                .by_ordinal
+                .last()
+                .is_none_or(|(before, _)| *before < ordinal);
+            if bitmap.is_empty() || !follows {
+                return None;
+            }
             *input = rest;
             set.by_ordinal.push((ordinal, bitmap));
         }

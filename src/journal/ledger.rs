@@ -1,0 +1,331 @@
+//! What one lane owes, and what became of what it doesn't owe any more.
+//!
+//! What lives here: the accounting of promise 12, pure. What must not: the decision to settle,
+//! disk.
+//!
+//! A delivery that was planned for the lane is pending while it is in `owed`. Once settled it is
+//! delivered unless one of the other sets has it; those are pruned when records leave the log.
+//! The counts go on for ever.
+
+use super::settlements::{SettledRun, SettlementGroup, SinkMarks};
+use crate::message::wire::{Problem, Reader, WireError, put_varint};
+use crate::message::{DeliveryId, DeliverySet, DeliveryState, DiscardReason, Outcome, Settlement};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+#[cfg(test)]
+mod tests;
+
+const REASONS: usize = DiscardReason::ALL.len();
+const LEDGER_V1: u8 = 1;
+
+/// Deliveries since the journal was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub planned: u64,
+    pub delivered: u64,
+    pub dead_lettered: u64,
+    /// In the order of `DiscardReason::ALL`.
+    pub discarded: [u64; REASONS],
+}
+
+impl Counts {
+    #[must_use]
+    pub const fn discarded_as(&self, reason: DiscardReason) -> u64 {
+        self.discarded[reason as usize]
+    }
+
+    const fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Delivered => &mut self.delivered,
+            Outcome::DeadLettered => &mut self.dead_lettered,
+            Outcome::Discarded(reason) => &mut self.discarded[reason as usize],
+        }
+    }
+}
+
+/// Nothing was changed by what failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    #[error("delivery {at} is owed already")]
+    OwedTwice { at: DeliveryId },
+    /// Settled before, or never planned: `state` tells.
+    #[error("of {len} deliveries from {start} on, settled as one, {owed} are owed")]
+    NotOwed {
+        start: DeliveryId,
+        len: u64,
+        owed: u64,
+    },
+    #[error("the deliveries settled from {start} on gave back {bytes} bytes of {owed_bytes}")]
+    MoreThanOwed {
+        start: DeliveryId,
+        bytes: u64,
+        owed_bytes: u64,
+    },
+}
+
+/// Promise 12 is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the counts don't add up: {counts:?} with {pending} pending deliveries of {owed_bytes} bytes"
+)]
+pub struct Imbalance {
+    pub counts: Counts,
+    pub pending: u64,
+    pub owed_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaneLedger {
+    owed: DeliverySet,
+    owed_bytes: u64,
+    dead_lettered: DeliverySet,
+    /// No set in it is empty.
+    discarded: BTreeMap<DiscardReason, DeliverySet>,
+    counts: Counts,
+    marks: SinkMarks,
+}
+
+impl LaneLedger {
+    #[must_use]
+    pub const fn owed(&self) -> &DeliverySet {
+        &self.owed
+    }
+
+    /// What the lane's backlog is charged.
+    #[must_use]
+    pub const fn owed_bytes(&self) -> u64 {
+        self.owed_bytes
+    }
+
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.owed.len()
+    }
+
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    #[must_use]
+    pub const fn marks(&self) -> SinkMarks {
+        self.marks
+    }
+
+    /// The state of a delivery that was planned for this lane (which the ledger can't know: of any
+    /// other it says "delivered").
+    #[must_use]
+    pub fn state(&self, at: DeliveryId) -> DeliveryState {
+        if self.owed.contains(at) {
+            DeliveryState::Stored
+        } else if self.dead_lettered.contains(at) {
+            DeliveryState::DeadLettered
+        } else if self.discard_reason(at).is_some() {
+            DeliveryState::Discarded
+        } else {
+            DeliveryState::Delivered
+        }
+    }
+
+    #[must_use]
+    pub fn discard_reason(&self, at: DeliveryId) -> Option<DiscardReason> {
+        let mut sets = self.discarded.iter();
+        sets.find(|(_, set)| set.contains(at))
+            .map(|(reason, _)| *reason)
+    }
+
+    /// A delivery was accepted: the lane owes it.
+    pub fn owe(&mut self, at: DeliveryId, bytes: u64) -> Result<(), LedgerError> {
+        if !self.owed.insert(at) {
+            return Err(LedgerError::OwedTwice { at });
+        }
+        self.owed_bytes += bytes;
+        self.counts.planned += 1;
+        Ok(())
+    }
+
+    /// One delivery is settled.
+    pub fn settle(&mut self, settlement: &Settlement) -> Result<(), LedgerError> {
+        self.settle_run(&SettledRun {
+            outcome: settlement.outcome,
+            start: settlement.at,
+            len: 1,
+            bytes: settlement.size_bytes.into(),
+        })
+    }
+
+    /// A settlement record became durable, or was found at recovery. On error the runs before the
+    /// one named are applied: such a record contradicts the log.
+    pub fn apply(&mut self, group: &SettlementGroup) -> Result<(), LedgerError> {
+        for run in &group.runs {
+            self.settle_run(run)?;
+        }
+        self.marks = self.marks.max(group.marks);
+        Ok(())
+    }
+
+    pub fn settle_run(&mut self, run: &SettledRun) -> Result<(), LedgerError> {
+        let &SettledRun {
+            outcome,
+            start,
+            len,
+            bytes,
+        } = run;
+        let owed = self.owed.count_run(start.ordinal, run.positions());
+        if owed != len {
+            return Err(LedgerError::NotOwed { start, len, owed });
+        }
+        let Some(owed_bytes) = self.owed_bytes.checked_sub(bytes) else {
+            let owed_bytes = self.owed_bytes;
+            return Err(LedgerError::MoreThanOwed {
+                start,
+                bytes,
+                owed_bytes,
+            });
+        };
+        self.owed_bytes = owed_bytes;
+        self.owed.remove_run(start.ordinal, run.positions());
+        *self.counts.of(outcome) += len;
+        match outcome {
+            Outcome::Delivered => {}
+            Outcome::DeadLettered => self
+                .dead_lettered
+                .insert_run(start.ordinal, run.positions()),
+            Outcome::Discarded(reason) => {
+                let set = self.discarded.entry(reason).or_default();
+                set.insert_run(start.ordinal, run.positions());
+            }
+        }
+        Ok(())
+    }
+
+    /// These records are lost and an operator accepted that: what is owed of them is discarded.
+    /// `bytes` is what they were charged, as far as is known. Gives the number of deliveries.
+    pub fn lose(&mut self, positions: RangeInclusive<u64>, bytes: u64) -> u64 {
+        let lost = self.owed.within(positions.clone());
+        let count = lost.len();
+        if count == 0 {
+            return 0;
+        }
+        self.owed.remove_positions(positions);
+        let set = self.discarded.entry(DiscardReason::Lost).or_default();
+        set.union_with(&lost);
+        *self.counts.of(Outcome::Discarded(DiscardReason::Lost)) += count;
+        self.owed_bytes = if self.owed.is_empty() {
+            0
+        } else {
+            self.owed_bytes.saturating_sub(bytes)
+        };
+        count
+    }
+
+    /// The records of these positions left the log: their outcomes are forgotten, but nothing that
+    /// is owed, and no count.
+    pub fn forget_positions(&mut self, positions: RangeInclusive<u64>) {
+        self.dead_lettered.remove_positions(positions.clone());
+        for set in self.discarded.values_mut() {
+            set.remove_positions(positions.clone());
+        }
+        self.discarded.retain(|_, set| !set.is_empty());
+    }
+
+    /// Planned = delivered + dead-lettered + discarded + pending, and who owes nothing owes no
+    /// bytes.
+    pub fn check(&self) -> Result<(), Imbalance> {
+        let counts = self.counts;
+        let pending = self.pending();
+        let settled = [counts.delivered, counts.dead_lettered, pending];
+        let all = settled.into_iter().chain(counts.discarded);
+        let sum = all.fold(0u128, |sum, n| sum + u128::from(n));
+        if sum == u128::from(counts.planned) && (pending > 0 || self.owed_bytes == 0) {
+            Ok(())
+        } else {
+            Err(Imbalance {
+                counts,
+                pending,
+                owed_bytes: self.owed_bytes,
+            })
+        }
+    }
+
+    /// Appends the ledger for the checkpoint: u8 version; varints: bytes owed, planned, delivered,
+    /// dead-lettered, the number of discard reasons and a count for each, both marks; the sets of
+    /// what is owed and dead-lettered, and of each reason.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(LEDGER_V1);
+        let counts = &self.counts;
+        let numbers = [self.owed_bytes, counts.planned, counts.delivered];
+        for number in numbers.into_iter().chain([counts.dead_lettered]) {
+            put_varint(out, number);
+        }
+        put_varint(out, REASONS as u64);
+        for number in counts.discarded {
+            put_varint(out, number);
+        }
+        put_varint(out, self.marks.sink);
+        put_varint(out, self.marks.dead_letters);
+        self.owed.encode(out);
+        self.dead_lettered.encode(out);
+        for reason in DiscardReason::ALL {
+            match self.discarded.get(&reason) {
+                Some(set) => set.encode(out),
+                None => DeliverySet::new().encode(out),
+            }
+        }
+    }
+
+    /// Reads what `encode` wrote; a later version may have added reasons at the end.
+    pub fn decode(reader: &mut Reader) -> Result<Self, WireError> {
+        let before = reader.clone();
+        if reader.u8("ledger's version")? != LEDGER_V1 {
+            return Err(before.error("ledger's version", Problem::OutOfRange));
+        }
+        let owed_bytes = reader.varint("bytes owed")?;
+        let mut counts = Counts {
+            planned: reader.varint("count of planned")?,
+            delivered: reader.varint("count of delivered")?,
+            dead_lettered: reader.varint("count of dead letters")?,
+            discarded: [0; REASONS],
+        };
+        let before = reader.clone();
+        let reasons: usize = reader.varint_as("discard reasons")?;
+        if reasons > REASONS {
+            return Err(before.error("discard reasons", Problem::OutOfRange));
+        }
+        for count in &mut counts.discarded[..reasons] {
+            *count = reader.varint("count of discarded")?;
+        }
+        let marks = SinkMarks {
+            sink: reader.varint("sink's mark")?,
+            dead_letters: reader.varint("dead letters' mark")?,
+        };
+        let owed = read_set(reader, "set of owed")?;
+        let dead_lettered = read_set(reader, "set of dead letters")?;
+        let mut discarded = BTreeMap::new();
+        for reason in &DiscardReason::ALL[..reasons] {
+            let set = read_set(reader, "set of discarded")?;
+            if !set.is_empty() {
+                discarded.insert(*reason, set);
+            }
+        }
+        Ok(Self {
+            owed,
+            owed_bytes,
+            dead_lettered,
+            discarded,
+            counts,
+            marks,
+        })
+    }
+}
+
+fn read_set(reader: &mut Reader, what: &'static str) -> Result<DeliverySet, WireError> {
+    let mut rest = reader.rest();
+    let len = rest.len();
+    let Some(set) = DeliverySet::decode(&mut rest) else {
+        return Err(reader.error(what, Problem::OutOfRange));
+    };
+    reader.take(what, len - rest.len())?;
+    Ok(set)
+}

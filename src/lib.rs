@@ -4,5 +4,7 @@
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod clock;
+pub mod door;
+pub mod ingress;
 pub mod log;
 pub mod message;

@@ -3,6 +3,8 @@
 //! One way: ingress → door → routing → journal → lane → egress. Foundations (`message`, `clock`,
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
+pub mod admin;
+
 pub mod clock;
 pub mod door;
 pub mod ingress;

@@ -4,6 +4,7 @@
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod admin;
+pub mod cli;
 
 pub mod clock;
 pub mod door;

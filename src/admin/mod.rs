@@ -11,7 +11,7 @@ mod tests;
 pub use control::{Control, DropError, Dropping, NoAnswer, Question, control};
 
 use crate::ingress::http::{ConnectionLimits, Problem, no_such_method, no_such_path};
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -85,9 +85,10 @@ struct DropOrder {
 /// The body must be called JSON: a foreign web page can't send that here unasked.
 async fn drop_lane(
     State(control): State<Control>,
-    Path(lane): Path<String>,
+    lane: Result<Path<String>, PathRejection>,
     order: Result<Json<DropOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Dropping>), Problem> {
+    let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
     let Json(order) = order.map_err(|rejection| bad_order(&rejection))?;
     let dropping = control.drop_lane(lane, order.discard).await??;
     Ok((StatusCode::ACCEPTED, Json(dropping)))

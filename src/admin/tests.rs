@@ -135,6 +135,7 @@ async fn a_lane_is_dropped_on_order() {
         (path, Some("{\"discrad\": true}"), 400, "malformed"),
         (path, Some("{"), 400, "malformed"),
         (path, None, 415, "content-type"),
+        ("/api/v1/lanes/%FF/drop", Some("{}"), 400, "malformed"),
         ("/api/v1/lanes", Some("{}"), 404, "unknown-path"),
         ("/healthz", Some("{}"), 405, "unknown-method"),
     ] {

@@ -3,8 +3,12 @@
 //! One way: ingress → door → routing → journal → lane → egress. Foundations (`message`, `clock`,
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
+pub mod admin;
+pub mod cli;
 pub mod clock;
+pub mod door;
 pub mod faults;
+pub mod ingress;
 pub mod journal;
 pub mod log;
 pub mod message;

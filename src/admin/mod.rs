@@ -1,0 +1,136 @@
+//! Health, metrics and the control API: shows the gateway's `Status`, puts its operators' orders.
+//!
+//! What must not live here: anything that knows a journal or a lane. The gateway hands over values.
+
+mod control;
+mod metrics;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+pub use control::{Control, DropError, Dropping, NoAnswer, Question, control};
+
+use crate::ingress::http::{ConnectionLimits, Problem, no_such_method, no_such_path};
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use status::Status;
+
+/// Of each of the two listeners.
+pub const LIMITS: ConnectionLimits = ConnectionLimits {
+    connections: 64,
+    head_bytes: 16 << 10,
+    head_lines: 100,
+};
+
+/// What may face the network without authentication.
+pub fn health_router(control: Control) -> Router {
+    with_fallbacks(health()).with_state(control)
+}
+
+/// For operators: the same, and the control API.
+pub fn admin_router(control: Control) -> Router {
+    let api = Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/lanes/{name}/drop", post(drop_lane));
+    with_fallbacks(health().merge(api)).with_state(control)
+}
+
+fn health() -> Router<Control> {
+    Router::new()
+        .route("/healthz", get(|| async { "live\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+}
+
+fn with_fallbacks(router: Router<Control>) -> Router<Control> {
+    router
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+}
+
+async fn ready(State(control): State<Control>) -> Response {
+    let reasons = match control.status().await {
+        Ok(status) => status.reasons(),
+        Err(silent) => vec![silent.to_string()],
+    };
+    let code = match reasons.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let body = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    (code, Json(body)).into_response()
+}
+
+async fn metrics(State(control): State<Control>) -> Result<Response, Problem> {
+    let page = metrics::render(&control.status().await?);
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
+}
+
+async fn status(State(control): State<Control>) -> Result<Json<Status>, Problem> {
+    Ok(Json(control.status().await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropOrder {
+    #[serde(default)]
+    discard: bool,
+}
+
+/// The body must be called JSON: a foreign web page can't send that here unasked.
+async fn drop_lane(
+    State(control): State<Control>,
+    lane: Result<Path<String>, PathRejection>,
+    order: Result<Json<DropOrder>, JsonRejection>,
+) -> Result<(StatusCode, Json<Dropping>), Problem> {
+    let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
+    let Json(order) = order.map_err(|rejection| bad_order(&rejection))?;
+    let dropping = control.drop_lane(lane, order.discard).await??;
+    Ok((StatusCode::ACCEPTED, Json(dropping)))
+}
+
+fn bad_order(rejection: &JsonRejection) -> Problem {
+    match rejection {
+        JsonRejection::MissingJsonContentType(_) => Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content-type",
+            "Not JSON",
+            "send {\"discard\": false} or true, with content-type: application/json",
+        ),
+        other => Problem::malformed(other.body_text()),
+    }
+}
+
+impl From<NoAnswer> for Problem {
+    fn from(silent: NoAnswer) -> Self {
+        Self::unavailable("no-answer", silent.to_string(), 5)
+    }
+}
+
+impl From<DropError> for Problem {
+    fn from(error: DropError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DropError::UnknownLane { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "unknown-lane",
+                "Unknown lane",
+                detail,
+            ),
+            DropError::Refused(_) => {
+                Self::new(StatusCode::CONFLICT, "drop-refused", "Not now", detail)
+            }
+            DropError::Failed(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "drop-failed",
+                "Failed",
+                detail,
+            ),
+        }
+    }
+}

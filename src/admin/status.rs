@@ -1,0 +1,200 @@
+//! What the gateway says of itself: plain values that the metrics, the control API and
+//! `causeway status` show. Their JSON is the control API's.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Taken in one go, so that in every lane planned = delivered + dead-lettered + discarded + pending.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub gateway: String,
+    pub version: String,
+    pub uptime_seconds: f64,
+    /// Why nothing may be sent here now (starting, stopping …), a failed journal apart.
+    pub not_ready: Vec<String>,
+    pub journal: JournalStatus,
+    pub dedup: DedupStatus,
+    /// Publishes that were refused since the start, by reason.
+    pub refusals: BTreeMap<String, u64>,
+    pub lanes: Vec<LaneStatus>,
+    pub http: HttpStatus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    pub uuid: String,
+    pub next_position: u64,
+    pub bytes: u64,
+    pub max_bytes: u64,
+    pub segments: u64,
+    /// Of the file system that it is on.
+    pub free_bytes: u64,
+    pub syncs: u64,
+    pub sync_seconds: f64,
+    pub batches: u64,
+    /// Records in all batches together.
+    pub batch_records: u64,
+    /// Why it takes no writes until a restart.
+    pub failed: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DedupStatus {
+    pub entries: u64,
+    pub max_entries: u64,
+    /// Publishes that were duplicates.
+    pub hits: u64,
+    pub conflicts: u64,
+    /// Ids that had to go before their time.
+    pub evictions: u64,
+    pub window_seconds: f64,
+    /// How far back every id is known now.
+    pub true_window_seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneStatus {
+    pub name: String,
+    pub state: LaneState,
+    /// Why it stopped.
+    pub stopped_by: Option<String>,
+    pub planned: u64,
+    pub delivered: u64,
+    pub dead_lettered: u64,
+    /// By reason.
+    pub discarded: BTreeMap<String, u64>,
+    pub pending: u64,
+    pub owed_bytes: u64,
+    pub backlog_bytes: u64,
+    /// Age of the oldest that is pending.
+    pub lag_seconds: f64,
+    pub held_keys: u64,
+    pub retries: u64,
+    pub dead_letter_bytes: u64,
+    pub dead_letter_max_bytes: u64,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneState {
+    Running,
+    /// Strict, and its first delivery waits.
+    Holding,
+    Paused,
+    /// Tries nothing until somebody acts.
+    Stopped,
+    /// Its destination is no longer in routes.toml.
+    Orphaned,
+    Dropping,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HttpStatus {
+    pub answers: Vec<HttpAnswers>,
+    pub refused_connections: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpAnswers {
+    pub endpoint: String,
+    /// 0 for the uncommon ones together.
+    pub status: u16,
+    pub count: u64,
+}
+
+impl Status {
+    /// Why it isn't ready; empty if it is.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let journal = self.journal.failed.iter().map(|why| {
+            format!("the journal takes no writes until the gateway is restarted: {why}")
+        });
+        self.not_ready.iter().cloned().chain(journal).collect()
+    }
+}
+
+impl LaneStatus {
+    #[must_use]
+    pub fn discarded_sum(&self) -> u64 {
+        self.discarded.values().sum()
+    }
+}
+
+impl LaneState {
+    pub const ALL: [Self; 6] = [
+        Self::Running,
+        Self::Holding,
+        Self::Paused,
+        Self::Stopped,
+        Self::Orphaned,
+        Self::Dropping,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Holding => "holding",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Orphaned => "orphaned",
+            Self::Dropping => "dropping",
+        }
+    }
+}
+
+/// One gateway with a busy lane and an orphaned one.
+#[cfg(test)]
+pub(crate) fn sample() -> Status {
+    let discarded = |dropped| [("dropped", dropped), ("expired", 1), ("lost", 0)];
+    let lane = |name: &str, state, dropped| LaneStatus {
+        name: name.into(),
+        state,
+        stopped_by: None,
+        planned: 20 + dropped,
+        delivered: 14,
+        dead_lettered: 2,
+        discarded: discarded(dropped)
+            .map(|(reason, n)| (reason.to_owned(), n))
+            .into(),
+        pending: 3,
+        owed_bytes: 4_096,
+        backlog_bytes: 1 << 30,
+        lag_seconds: 1.5,
+        held_keys: 1,
+        retries: 6,
+        dead_letter_bytes: 512,
+        dead_letter_max_bytes: 1 << 28,
+        last_error: Some("refused by \"inbox\"".into()),
+    };
+    Status {
+        gateway: "edge-1".into(),
+        version: "0.1.0".into(),
+        uptime_seconds: 61.25,
+        not_ready: Vec::new(),
+        journal: JournalStatus {
+            next_position: 40,
+            syncs: 9,
+            ..JournalStatus::default()
+        },
+        dedup: DedupStatus {
+            entries: 5,
+            window_seconds: 600.0,
+            ..DedupStatus::default()
+        },
+        refusals: [("no_route".to_owned(), 2)].into(),
+        lanes: vec![
+            lane("inbox", LaneState::Running, 0),
+            lane("old \"one\"", LaneState::Orphaned, 5),
+        ],
+        http: HttpStatus {
+            answers: vec![HttpAnswers {
+                endpoint: "publish".into(),
+                status: 202,
+                count: 38,
+            }],
+            refused_connections: 1,
+        },
+    }
+}

@@ -1,0 +1,164 @@
+//! The routers over their own service, with a scripted gateway behind the control.
+
+use super::*;
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+async fn ask(router: Router, method: &str, path: &str, json_body: Option<&str>) -> (u16, String) {
+    let mut request = Request::builder().method(method).uri(path);
+    if json_body.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    let body = Body::from(json_body.unwrap_or_default().to_owned());
+    let request = request.body(body).expect("a request");
+    let response = TowerToHyperService::new(router)
+        .call(request)
+        .await
+        .expect("infallible");
+    let status = response.status().as_u16();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("in memory")
+        .to_bytes();
+    (status, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+fn json_of(body: &str) -> Value {
+    serde_json::from_str(body).expect("JSON")
+}
+
+/// Answers with this status, knows the lane `old` and refuses to drop `inbox`.
+async fn gateway(mut questions: mpsc::Receiver<Question>, status: Status) {
+    while let Some(question) = questions.recv().await {
+        match question {
+            Question::Status(answer) => drop(answer.send(status.clone())),
+            Question::DropLane {
+                lane,
+                discard,
+                answer,
+            } => {
+                let told = match lane.as_str() {
+                    "old" => Ok(Dropping {
+                        lane,
+                        deliveries: 3,
+                        bytes: 4_096,
+                        discard,
+                    }),
+                    "inbox" => Err(DropError::Refused("routes deliver to it".into())),
+                    _ => Err(DropError::UnknownLane {
+                        lane,
+                        known: vec!["old".into()],
+                    }),
+                };
+                drop(answer.send(told));
+            }
+        }
+    }
+}
+
+fn running(status: Status) -> Control {
+    let (control, questions) = control();
+    tokio::spawn(gateway(questions, status));
+    control
+}
+
+#[tokio::test]
+async fn readiness_names_its_reasons() {
+    let router = health_router(running(status::sample()));
+    let (code, body) = ask(router, "GET", "/readyz", None).await;
+    assert_eq!(
+        (code, json_of(&body)),
+        (200, json!({"ready": true, "reasons": []}))
+    );
+
+    let mut status = status::sample();
+    status.not_ready.push("the gateway is stopping".into());
+    status.journal.failed = Some("fdatasync: EIO".into());
+    let router = health_router(running(status));
+    let (code, body) = ask(router.clone(), "GET", "/readyz", None).await;
+    let journal = "the journal takes no writes until the gateway is restarted: fdatasync: EIO";
+    let reasons = json!(["the gateway is stopping", journal]);
+    assert_eq!(
+        (code, json_of(&body)),
+        (503, json!({"ready": false, "reasons": reasons}))
+    );
+    assert_eq!(
+        ask(router, "GET", "/healthz", None).await,
+        (200, "live\n".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_hangs_is_not_ready() {
+    let (control, _questions) = control();
+    let router = admin_router(control);
+    let (code, body) = ask(router.clone(), "GET", "/readyz", None).await;
+    let reasons = json!(["the gateway didn't answer within 5 s"]);
+    assert_eq!((code, json_of(&body)["reasons"].clone()), (503, reasons));
+    let (code, body) = ask(router.clone(), "GET", "/metrics", None).await;
+    assert_eq!(
+        (code, &json_of(&body)["type"]),
+        (503, &json!("urn:causeway:problem:no-answer"))
+    );
+    assert_eq!(ask(router, "GET", "/healthz", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn metrics_and_status_show_the_same() {
+    let router = admin_router(running(status::sample()));
+    let (code, body) = ask(router.clone(), "GET", "/metrics", None).await;
+    assert_eq!((code, body), (200, metrics::render(&status::sample())));
+    let (code, body) = ask(router, "GET", "/api/v1/status", None).await;
+    let shown: Status = serde_json::from_str(&body).expect("a status");
+    assert_eq!((code, shown), (200, status::sample()));
+}
+
+#[tokio::test]
+async fn a_lane_is_dropped_on_order() {
+    let router = admin_router(running(status::sample()));
+    let path = "/api/v1/lanes/old/drop";
+    for (order, discard) in [("{}", false), ("{\"discard\": true}", true)] {
+        let (code, body) = ask(router.clone(), "POST", path, Some(order)).await;
+        let dropping = json!({"lane": "old", "deliveries": 3, "bytes": 4096, "discard": discard});
+        assert_eq!((code, json_of(&body)), (202, dropping), "{order}");
+    }
+    for (path, order, code, kind) in [
+        ("/api/v1/lanes/inbox/drop", Some("{}"), 409, "drop-refused"),
+        ("/api/v1/lanes/new/drop", Some("{}"), 404, "unknown-lane"),
+        (path, Some("{\"discrad\": true}"), 400, "malformed"),
+        (path, Some("{"), 400, "malformed"),
+        (path, None, 415, "content-type"),
+        ("/api/v1/lanes/%FF/drop", Some("{}"), 400, "malformed"),
+        ("/api/v1/lanes", Some("{}"), 404, "unknown-path"),
+        ("/healthz", Some("{}"), 405, "unknown-method"),
+    ] {
+        let (got, body) = ask(router.clone(), "POST", path, order).await;
+        assert_eq!(got, code, "{path} {order:?}");
+        assert_eq!(
+            json_of(&body)["type"],
+            format!("urn:causeway:problem:{kind}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_health_listener_has_no_controls() {
+    let router = health_router(running(status::sample()));
+    assert_eq!(
+        ask(router.clone(), "GET", "/api/v1/status", None).await.0,
+        404
+    );
+    assert_eq!(
+        ask(router, "POST", "/api/v1/lanes/old/drop", Some("{}"))
+            .await
+            .0,
+        404
+    );
+}

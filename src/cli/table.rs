@@ -1,0 +1,231 @@
+//! A status as people read it.
+
+use crate::admin::status::{LaneState, LaneStatus, Status};
+use std::fmt::Write;
+
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const RED: &str = "31";
+
+/// The first line says whether all is well; a line a lane follows.
+pub(super) fn render(status: &Status, colour: bool) -> String {
+    let mut out = String::new();
+    let reasons = status.reasons();
+    let (word, code) = if reasons.is_empty() {
+        ("ready", GREEN)
+    } else {
+        ("not ready", RED)
+    };
+    let word = paint(word, code, colour);
+    let up = duration(status.uptime_seconds);
+    line(
+        &mut out,
+        format_args!("{} {}: {word}, up {up}", status.gateway, status.version),
+    );
+    for reason in reasons {
+        line(&mut out, format_args!("  {}", paint(&reason, RED, colour)));
+    }
+    let journal = &status.journal;
+    line(
+        &mut out,
+        format_args!(
+            "journal: next position {}, {} of {} in {} segments, {} free on the disk",
+            journal.next_position,
+            bytes(journal.bytes),
+            bytes(journal.max_bytes),
+            journal.segments,
+            bytes(journal.free_bytes)
+        ),
+    );
+    let dedup = &status.dedup;
+    line(
+        &mut out,
+        format_args!(
+            "dedup:   {} of {} ids, window {} of {}, {} duplicates, {} evicted",
+            dedup.entries,
+            dedup.max_entries,
+            duration(dedup.true_window_seconds),
+            duration(dedup.window_seconds),
+            dedup.hits,
+            dedup.evictions
+        ),
+    );
+    out.push('\n');
+    lanes(&mut out, &status.lanes, colour);
+    out
+}
+
+const HEADINGS: [&str; 9] = [
+    "LANE",
+    "STATE",
+    "PENDING",
+    "OWED",
+    "LAG",
+    "DELIVERED",
+    "DEAD",
+    "DISCARDED",
+    "RETRIES",
+];
+const STATE_COLUMN: usize = 1;
+
+fn lanes(out: &mut String, lanes: &[LaneStatus], colour: bool) {
+    let rows: Vec<_> = lanes.iter().map(cells).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([HEADINGS[column].len()]).max().unwrap_or(0)
+    };
+    let widths: [usize; HEADINGS.len()] = std::array::from_fn(width);
+    line(
+        out,
+        format_args!("{}", join(&HEADINGS.map(str::to_owned), &widths).trim_end()),
+    );
+    for (row, lane) in rows.into_iter().zip(lanes) {
+        let mut padded = pad(&row, &widths);
+        padded[STATE_COLUMN] = paint(&padded[STATE_COLUMN], state_colour(lane.state), colour);
+        line(out, format_args!("{}", padded.join("  ").trim_end()));
+        for why in lane.stopped_by.iter().chain(&lane.last_error) {
+            line(out, format_args!("  {}", printable(why)));
+        }
+    }
+}
+
+fn cells(lane: &LaneStatus) -> [String; HEADINGS.len()] {
+    [
+        lane.name.clone(),
+        lane.state.as_str().to_owned(),
+        lane.pending.to_string(),
+        bytes(lane.owed_bytes),
+        duration(lane.lag_seconds),
+        lane.delivered.to_string(),
+        lane.dead_lettered.to_string(),
+        lane.discarded_sum().to_string(),
+        lane.retries.to_string(),
+    ]
+}
+
+fn join(row: &[String; HEADINGS.len()], widths: &[usize; HEADINGS.len()]) -> String {
+    pad(row, widths).join("  ")
+}
+
+/// Text to the left, numbers to the right.
+fn pad(row: &[String; HEADINGS.len()], widths: &[usize]) -> Vec<String> {
+    let cell = |(column, text): (usize, &String)| match column <= STATE_COLUMN {
+        true => format!("{text:<width$}", width = widths[column]),
+        false => format!("{text:>width$}", width = widths[column]),
+    };
+    row.iter().enumerate().map(cell).collect()
+}
+
+const fn state_colour(state: LaneState) -> &'static str {
+    match state {
+        LaneState::Running => GREEN,
+        LaneState::Holding | LaneState::Paused | LaneState::Dropping => YELLOW,
+        LaneState::Stopped | LaneState::Orphaned => RED,
+    }
+}
+
+fn paint(text: &str, code: &str, colour: bool) -> String {
+    match colour {
+        true => format!("\x1b[{code}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    }
+}
+
+/// What a destination said is shown, not obeyed by the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// `512 B`, `1.5 KiB`
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// `0.5s`, `59s`, `10m`, `3h20m`, `2d4h`
+fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
+    }
+    let whole = seconds as u64;
+    let (large, small) = match whole {
+        0..60 => return format!("{whole}s"),
+        60..3_600 => ((whole / 60, "m"), (whole % 60, "s")),
+        3_600..86_400 => ((whole / 3_600, "h"), (whole / 60 % 60, "m")),
+        _ => ((whole / 86_400, "d"), (whole / 3_600 % 24, "h")),
+    };
+    match small.0 {
+        0 => format!("{}{}", large.0, large.1),
+        rest => format!("{}{}{rest}{}", large.0, large.1, small.1),
+    }
+}
+
+fn line(out: &mut String, words: std::fmt::Arguments<'_>) {
+    writeln!(out, "{words}").expect("writing to a String can't fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::status::sample;
+
+    #[test]
+    fn a_status_is_a_table() {
+        let mut status = sample();
+        status.lanes[1].last_error = Some("gone\x1b[2J".into());
+        assert_eq!(
+            render(&status, false),
+            "edge-1 0.1.0: ready, up 1m1s\n\
+             journal: next position 40, 0 B of 0 B in 0 segments, 0 B free on the disk\n\
+             dedup:   5 of 0 ids, window 0.0s of 10m, 0 duplicates, 0 evicted\n\
+             \n\
+             LANE       STATE     PENDING     OWED   LAG  DELIVERED  DEAD  DISCARDED  RETRIES\n\
+             inbox      running         3  4.0 KiB  1.5s         14     2          1        6\n\
+             \x20 refused by \"inbox\"\n\
+             old \"one\"  orphaned        3  4.0 KiB  1.5s         14     2          6        6\n\
+             \x20 gone [2J\n"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_first_and_in_colour_if_asked() {
+        let mut status = sample();
+        status.not_ready.push("stopping".into());
+        let text = render(&status, true);
+        assert!(text.contains(": \x1b[31mnot ready\x1b[0m, up"), "{text}");
+        assert_eq!(text.lines().nth(1), Some("  \x1b[31mstopping\x1b[0m"));
+        assert!(text.contains("\x1b[32mrunning \x1b[0m"), "{text}");
+    }
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (10 << 30, "10.0 GiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+        for (seconds, text) in [
+            (0.25, "0.2s"),
+            (59.9, "59s"),
+            (600.0, "10m"),
+            (12_000.0, "3h20m"),
+            (187_200.0, "2d4h"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

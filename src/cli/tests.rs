@@ -1,0 +1,259 @@
+//! Commands from their arguments to what they tell, against an admin listener on a real socket.
+
+use super::*;
+use crate::admin::{self, DropError, LIMITS, Question, status};
+use crate::ingress::http;
+use clap::CommandFactory;
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
+
+fn house() -> House {
+    House {
+        run: |config| Err(format!("ran with {}", config.display())),
+        check: |file| Told {
+            ok: !file.ends_with("bad.toml"),
+            text: format!("checked {}", file.display()),
+            json: Value::Null,
+        },
+        admin_address: |config| match config.ends_with("quiet.toml") {
+            true => Ok(None),
+            false => Err(format!("{} is not there", config.display())),
+        },
+        verify_journal: |_| {
+            Ok(Told {
+                ok: false,
+                text: "counts differ".into(),
+                json: json!(1),
+            })
+        },
+        repair_journal: |_| Err("the journal is in use".into()),
+    }
+}
+
+fn parse(words: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(words.split(' '))
+}
+
+fn told(words: &str) -> Result<Option<Told>, String> {
+    answer(&parse(words).expect("understood"), &house(), false)
+}
+
+/// An admin listener on its own thread, until the sender is dropped.
+fn listener() -> (SocketAddr, oneshot::Sender<()>) {
+    let (address_to, address) = std::sync::mpsc::channel();
+    let (stop, stopped) = oneshot::channel();
+    std::thread::spawn(move || {
+        let served = block_on(async {
+            let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+            let listener = http::bind(any_port, "listen.admin")
+                .await
+                .expect("a free port");
+            address_to
+                .send(listener.local_addr().expect("bound"))
+                .expect("the test waits");
+            let (control, questions) = admin::control();
+            let router = admin::admin_router(control);
+            let counters = Arc::new(http::Counters::default());
+            let never = watch::Sender::new(false);
+            tokio::select! {
+                () = http::serve(listener, router, LIMITS, counters, never.subscribe()) => {}
+                () = gateway(questions) => {}
+                _ = stopped => {}
+            }
+            Ok(())
+        });
+        served.expect("a runtime");
+    });
+    (address.recv().expect("the listener starts"), stop)
+}
+
+async fn gateway(mut questions: tokio::sync::mpsc::Receiver<Question>) {
+    while let Some(question) = questions.recv().await {
+        match question {
+            Question::Status(answer) => drop(answer.send(status::sample())),
+            Question::DropLane {
+                lane,
+                discard,
+                answer,
+            } => {
+                let told = match lane.as_str() {
+                    "old/one" => Ok(Dropping {
+                        lane,
+                        deliveries: 3,
+                        bytes: 4_096,
+                        discard,
+                    }),
+                    _ => Err(DropError::UnknownLane {
+                        lane,
+                        known: vec!["old/one".into()],
+                    }),
+                };
+                drop(answer.send(told));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn without_a_command_the_gateway_runs() {
+    assert_eq!(told("causeway"), Err("ran with ./routes.toml".into()));
+    assert_eq!(
+        told("causeway --config a.toml"),
+        Err("ran with a.toml".into())
+    );
+    assert_eq!(
+        told("causeway run --config a.toml"),
+        Err("ran with a.toml".into())
+    );
+}
+
+#[test]
+fn check_takes_the_file_as_its_argument() {
+    for (words, ok, file) in [
+        ("causeway check", true, "./routes.toml"),
+        ("causeway check bad.toml", false, "bad.toml"),
+        ("causeway --config bad.toml check", false, "bad.toml"),
+        (
+            "causeway --config bad.toml check good.toml",
+            true,
+            "good.toml",
+        ),
+    ] {
+        let told = told(words).expect("it checks").expect("it tells");
+        assert_eq!(
+            (told.ok, told.text),
+            (ok, format!("checked {file}")),
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn a_repair_needs_the_word() {
+    assert_eq!(
+        parse("causeway journal repair")
+            .expect_err("refused")
+            .exit_code(),
+        2
+    );
+    let repair = told("causeway journal repair --accept-loss");
+    assert_eq!(repair, Err("the journal is in use".into()));
+    let verify = told("causeway journal verify")
+        .expect("it walks")
+        .expect("it tells");
+    assert!(!verify.ok);
+}
+
+#[test]
+fn what_is_not_understood_is_2_and_help_is_0() {
+    for (words, code) in [
+        ("causeway fly", 2),
+        ("causeway lane drop", 2),
+        ("causeway check --nothing", 2),
+        ("causeway --log-level loud", 2),
+        ("causeway --help", 0),
+        ("causeway --version", 0),
+    ] {
+        assert_eq!(
+            parse(words).expect_err("not a command").exit_code(),
+            code,
+            "{words}"
+        );
+    }
+    let help = Cli::command().render_long_help().to_string();
+    for unbuilt in [
+        "explain", "publish", "tail", "trace", "reload", "dlq", "replay", "bench",
+    ] {
+        assert!(!help.contains(&format!("\n  {unbuilt} ")), "{help}");
+    }
+}
+
+#[test]
+fn status_is_asked_of_a_running_gateway() {
+    let (address, _stop) = listener();
+    let told = told(&format!("causeway status --admin http://{address}"));
+    let told = told.expect("it answers").expect("it tells");
+    assert!(told.ok);
+    assert_eq!(told.text, table::render(&status::sample(), false));
+    assert_eq!(Some(told.json), serde_json::to_value(status::sample()).ok());
+}
+
+#[test]
+fn a_lane_is_dropped_by_name() {
+    let (address, _stop) = listener();
+    let drop = |name: &str, flag: &str| {
+        told(&format!(
+            "causeway lane drop {name}{flag} --admin {address}"
+        ))
+    };
+    let told = drop("old/one", "").expect("it answers").expect("it tells");
+    assert!(
+        told.text
+            .starts_with("lane \"old/one\" puts into its dead letters"),
+        "{}",
+        told.text
+    );
+    assert!(told.text.contains("3 deliveries, 4.0 KiB"), "{}", told.text);
+    let told = drop("old/one", " --discard")
+        .expect("it answers")
+        .expect("it tells");
+    assert!(
+        told.text.starts_with("lane \"old/one\" discards"),
+        "{}",
+        told.text
+    );
+    assert_eq!(
+        drop("new", ""),
+        Err("the gateway refused (404): there is no lane \"new\"; there are: old/one".into())
+    );
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound");
+    drop(taken);
+    let error = told(&format!("causeway status --admin {address}")).expect_err("nobody is there");
+    assert!(
+        error.starts_with(&format!("no gateway answers at http://{address}: ")),
+        "{error}"
+    );
+    assert!(
+        error.contains("is it running?") && error.contains("--admin URL"),
+        "{error}"
+    );
+
+    assert_eq!(
+        told("causeway status").expect_err("no file"),
+        "./routes.toml is not there"
+    );
+    let error = told("causeway --config quiet.toml status").expect_err("no listener");
+    assert!(
+        error.starts_with("quiet.toml has no admin listener"),
+        "{error}"
+    );
+    assert!(
+        told("causeway status --admin ftp://x:1")
+            .expect_err("no")
+            .contains("is no address")
+    );
+}
+
+#[test]
+fn a_listener_on_every_address_is_reached_on_loopback() {
+    for (listens, reached) in [
+        ("0.0.0.0:9190", "127.0.0.1:9190"),
+        ("[::]:9190", "[::1]:9190"),
+        ("10.0.0.1:9190", "10.0.0.1:9190"),
+    ] {
+        assert_eq!(
+            reachable(listens.parse().expect("legal")).to_string(),
+            reached
+        );
+    }
+}

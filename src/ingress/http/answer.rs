@@ -1,0 +1,197 @@
+//! Receipts as clients see them.
+
+use super::problem::Problem;
+use crate::door::{Awaited, Published};
+use crate::message::{Ack, DeliveryState, Receipt};
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct ReceiptBody<'a> {
+    id: &'a str,
+    position: u64,
+    duplicate: bool,
+    state: &'static str,
+    targets: Vec<TargetBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct TargetBody<'a> {
+    route: &'a str,
+    destination: &'a str,
+    state: &'static str,
+}
+
+impl<'a> ReceiptBody<'a> {
+    fn of(receipt: &'a Receipt) -> Self {
+        let target = |t: &'a crate::message::TargetState| TargetBody {
+            route: &t.route,
+            destination: &t.destination,
+            state: t.state.as_str(),
+        };
+        Self {
+            id: &receipt.id,
+            position: receipt.position.0,
+            duplicate: receipt.duplicate,
+            state: state_of(receipt).as_str(),
+            targets: receipt.targets.iter().map(target).collect(),
+        }
+    }
+}
+
+fn state_of(receipt: &Receipt) -> DeliveryState {
+    DeliveryState::of_all(receipt.targets.iter().map(|t| t.state))
+}
+
+/// A look-up's answer.
+pub(super) fn found(receipt: &Receipt) -> Response {
+    Json(ReceiptBody::of(receipt)).into_response()
+}
+
+/// A publish's answer. The status says what the routes' ack asks for: with `stored`, what became
+/// of the deliveries since (of a duplicate) is in the body, but is no error.
+pub(super) fn published(published: &Published) -> Response {
+    let receipt = &published.receipt;
+    let state = state_of(receipt);
+    match (published.ack, published.outcome, state) {
+        (Ack::Delivered, Awaited::Pending, _) => pending(receipt).into_response(),
+        (Ack::Delivered, Awaited::Settled, DeliveryState::DeadLettered) => {
+            held(receipt).into_response()
+        }
+        (Ack::Delivered, Awaited::Settled, DeliveryState::Discarded) => {
+            discarded(receipt).into_response()
+        }
+        (_, _, DeliveryState::Delivered) => found(receipt),
+        _ => (StatusCode::ACCEPTED, Json(ReceiptBody::of(receipt))).into_response(),
+    }
+}
+
+fn pending(receipt: &Receipt) -> Problem {
+    let detail = "the message is stored and will be delivered; look it up by its id or position, \
+                  and don't send it again under another id";
+    with_receipt(
+        StatusCode::GATEWAY_TIMEOUT,
+        "outcome-pending",
+        "Stored",
+        detail,
+        receipt,
+    )
+}
+
+fn held(receipt: &Receipt) -> Problem {
+    let detail = "a destination can't take the message; it is held in the dead letters, so don't \
+                  send it again";
+    with_receipt(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "dead-lettered",
+        "Held",
+        detail,
+        receipt,
+    )
+}
+
+fn discarded(receipt: &Receipt) -> Problem {
+    let detail = "no destination got the message: it was discarded, because its time to live \
+                  passed or by an operator";
+    with_receipt(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "discarded",
+        "Discarded",
+        detail,
+        receipt,
+    )
+}
+
+/// The problem, with the receipt's members beside its own.
+fn with_receipt(
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: &str,
+    receipt: &Receipt,
+) -> Problem {
+    let body = ReceiptBody::of(receipt);
+    let targets = serde_json::to_value(body.targets).expect("text only");
+    Problem::new(status, kind, title, detail)
+        .with("id", body.id)
+        .with("position", body.position)
+        .with("duplicate", body.duplicate)
+        .with("state", body.state)
+        .with("targets", targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Position, TargetState};
+    use DeliveryState::{DeadLettered, Delivered, Discarded, Stored};
+    use http_body_util::BodyExt;
+
+    fn status(ack: Ack, outcome: Awaited, states: &[DeliveryState]) -> Response {
+        let target = |state: &DeliveryState| TargetState {
+            route: "r".into(),
+            destination: "d".into(),
+            state: *state,
+        };
+        let targets = states.iter().map(target).collect();
+        let receipt = Receipt {
+            id: "i".into(),
+            position: Position(3),
+            duplicate: true,
+            targets,
+        };
+        published(&Published {
+            receipt,
+            ack,
+            outcome,
+        })
+    }
+
+    #[test]
+    fn the_status_says_what_the_ack_asks_for() {
+        use Awaited::{Pending, Settled};
+        for (ack, outcome, states, expected) in [
+            (Ack::Received, Settled, &[Stored] as &[_], 202),
+            (Ack::Stored, Settled, &[Stored, Delivered], 202),
+            (Ack::Stored, Settled, &[Delivered], 200),
+            (Ack::Stored, Settled, &[DeadLettered], 202),
+            (Ack::Stored, Settled, &[Discarded], 202),
+            (Ack::Delivered, Settled, &[Delivered, Delivered], 200),
+            (Ack::Delivered, Pending, &[Stored, Delivered], 504),
+            (Ack::Delivered, Settled, &[Delivered, DeadLettered], 422),
+            (Ack::Delivered, Settled, &[Discarded], 422),
+        ] {
+            let got = status(ack, outcome, states).status();
+            assert_eq!(got, expected, "{ack:?} {outcome:?} {states:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pending_outcome_names_id_and_position() {
+        let response = status(Ack::Delivered, Awaited::Pending, &[Stored]);
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("in memory")
+            .to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["type"], "urn:causeway:problem:outcome-pending");
+        assert_eq!((&body["id"], &body["position"]), (&"i".into(), &3.into()));
+        assert_eq!(
+            (&body["duplicate"], &body["state"]),
+            (&true.into(), &"stored".into())
+        );
+        assert_eq!(
+            body["targets"],
+            serde_json::json!([{"route": "r", "destination": "d", "state": "stored"}])
+        );
+        assert!(
+            body["detail"]
+                .as_str()
+                .is_some_and(|d| d.contains("don't send it again"))
+        );
+    }
+}

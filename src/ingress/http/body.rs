@@ -1,0 +1,124 @@
+//! Reads a body under its limits: the payload's, and that of all bodies in flight together.
+
+use super::problem::Problem;
+use crate::message::Refusal;
+use axum::body::{Body, HttpBody};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// A client that sends nothing for so long is given up.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What is read and thrown away of a refused body, so that a client that writes before it reads
+/// sees the answer instead of a reset connection.
+const DISCARD_BYTES: usize = 8 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// Room taken before the first byte is there; what is longer grows as it comes.
+const FIRST_ALLOCATION_BYTES: u64 = 64 << 10;
+
+/// A body and its share of the bytes in flight.
+pub(super) struct Received {
+    pub payload: Bytes,
+    pub share: OwnedSemaphorePermit,
+}
+
+/// Bytes are charged as they come, so that a client that only announces them costs nothing.
+pub(super) async fn receive(
+    mut body: Body,
+    limit: usize,
+    in_flight: &Arc<Semaphore>,
+) -> Result<Received, Problem> {
+    let announced = body.size_hint().exact();
+    let read = match announced.and_then(|n| usize::try_from(n).ok()) {
+        Some(actual) if actual > limit => Err(too_large(actual, limit)),
+        _ => read_frames(&mut body, limit, in_flight).await,
+    };
+    if read.is_err() {
+        // Whether that works out changes nothing of the answer.
+        let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
+    }
+    read
+}
+
+async fn read_frames(
+    body: &mut Body,
+    limit: usize,
+    in_flight: &Arc<Semaphore>,
+) -> Result<Received, Problem> {
+    let first = body.size_hint().lower().min(FIRST_ALLOCATION_BYTES) as usize;
+    // Copied out of the connection's buffer, which is larger than most payloads and would be
+    // kept as long as they are.
+    let mut payload = Vec::with_capacity(first);
+    let mut share = take(in_flight, 0)?;
+    loop {
+        let frame = match timeout(IDLE_LIMIT, body.frame()).await {
+            Err(_) => return Err(timed_out()),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Problem::malformed("the body ends too early")),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        if payload.len() + data.len() > limit {
+            return Err(too_large(payload.len() + data.len(), limit));
+        }
+        share.merge(take(in_flight, data.len())?);
+        payload.extend_from_slice(data);
+    }
+    Ok(Received {
+        payload: Bytes::from(payload.into_boxed_slice()),
+        share,
+    })
+}
+
+fn take(in_flight: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let full = || {
+        Problem::unavailable(
+            "in-flight-full",
+            "too many bytes of other requests are in flight",
+            1,
+        )
+        .with("setting", "limits.in_flight_bytes")
+    };
+    let bytes = u32::try_from(bytes).map_err(|_| full())?;
+    Arc::clone(in_flight)
+        .try_acquire_many_owned(bytes)
+        .map_err(|_| full())
+}
+
+async fn discard(body: &mut Body) {
+    let mut left = DISCARD_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+fn too_large(actual: usize, limit: usize) -> Problem {
+    Refusal::TooLarge {
+        what: "the payload",
+        actual,
+        limit,
+        setting: "limits.payload",
+    }
+    .into()
+}
+
+fn timed_out() -> Problem {
+    let detail = format!("no byte of the body came for {} s", IDLE_LIMIT.as_secs());
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body-timeout",
+        "The body didn't come",
+        detail,
+    )
+}

@@ -1,0 +1,92 @@
+//! How many requests were answered, and how. Fixed in size.
+
+use axum::http::StatusCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Publish,
+    Message,
+    Stream,
+    Other,
+}
+
+impl Endpoint {
+    const ALL: [Self; 4] = [Self::Publish, Self::Message, Self::Stream, Self::Other];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Message => "message",
+            Self::Stream => "stream",
+            Self::Other => "other",
+        }
+    }
+
+    pub(super) fn of_path(path: &str) -> Self {
+        match path
+            .strip_prefix("/v1/")
+            .map(|rest| rest.split('/').next().unwrap_or_default())
+        {
+            Some("topics") => Self::Publish,
+            Some("messages") => Self::Message,
+            Some("streams") => Self::Stream,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// All statuses that this listener gives; 0 stands for any other.
+const STATUSES: [u16; 14] = [
+    200, 202, 400, 404, 405, 408, 410, 413, 415, 422, 500, 503, 504, 0,
+];
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    answers: [[AtomicU64; STATUSES.len()]; Endpoint::ALL.len()],
+    refused_connections: AtomicU64,
+}
+
+/// One counter, as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub endpoint: Endpoint,
+    /// 0: none of those that this listener is known to give.
+    pub status: u16,
+    pub count: u64,
+}
+
+impl Counters {
+    pub(super) fn count(&self, endpoint: Endpoint, status: StatusCode) {
+        let known = STATUSES.iter().position(|s| *s == status.as_u16());
+        let column = known.unwrap_or(STATUSES.len() - 1);
+        self.answers[endpoint as usize][column].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused_connection(&self) {
+        self.refused_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those that aren't zero.
+    pub fn answered(&self) -> Vec<Answered> {
+        let mut all = Vec::new();
+        for endpoint in Endpoint::ALL {
+            for (column, status) in STATUSES.into_iter().enumerate() {
+                let count = self.answers[endpoint as usize][column].load(Ordering::Relaxed);
+                if count > 0 {
+                    all.push(Answered {
+                        endpoint,
+                        status,
+                        count,
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    pub fn refused_connections(&self) -> u64 {
+        self.refused_connections.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,86 @@
+//! What the HTTP listener needs of the house.
+
+use crate::clock::Wall;
+use crate::door::Published;
+use crate::message::{Envelope, Header, Position, Receipt, Refusal, Tombstone};
+use bytes::Bytes;
+use std::future::Future;
+
+/// The door and the streams, as this listener sees them.
+pub trait Front: Send + Sync + 'static {
+    /// Takes an envelope; answers as soon as its ack can be given. Runs to its end even if the
+    /// client goes away.
+    fn publish(
+        &self,
+        envelope: Envelope,
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send;
+
+    fn message_at(
+        &self,
+        principal: &str,
+        position: Position,
+    ) -> impl Future<Output = Option<Receipt>> + Send;
+
+    fn message_by_id(
+        &self,
+        principal: &str,
+        id: &str,
+        topic: &str,
+    ) -> impl Future<Output = Option<Receipt>> + Send;
+
+    /// Records that are there now, fsynced ones only; none is no error.
+    fn read_stream(
+        &self,
+        name: &str,
+        read: StreamRead,
+    ) -> impl Future<Output = Result<Page, ReadError>> + Send;
+
+    /// Returns when the stream may hold a record at or after the offset, or is gone.
+    fn stream_reaches(&self, name: &str, offset: u64) -> impl Future<Output = ()> + Send;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRead {
+    pub from: Start,
+    pub max_records: usize,
+    /// Of all records of the page together; the first record is given whatever its size.
+    pub max_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    /// After the last record.
+    Latest,
+    Offset(u64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub records: Vec<StreamRecord>,
+    /// Where to read on.
+    pub next: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamRecord {
+    pub offset: u64,
+    pub id: String,
+    pub topic: String,
+    pub key: Option<Bytes>,
+    pub headers: Vec<Header>,
+    pub content_type: Option<String>,
+    pub time: Wall,
+    pub payload: Result<Bytes, Tombstone>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("there is no stream {0:?}")]
+    UnknownStream(String),
+    #[error("the records before offset {earliest} are gone")]
+    Gone { earliest: u64 },
+    /// May succeed later.
+    #[error("the stream can't be read: {0}")]
+    Failed(String),
+}

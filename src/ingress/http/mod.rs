@@ -1,0 +1,215 @@
+//! HTTP/1.1: requests ↔ envelopes and receipts, stream pages, problems. docs/HTTP.md says what
+//! clients see.
+//!
+//! What must not live here: what a topic, an id or a plan may be (the door), what is stored where.
+
+mod answer;
+mod body;
+mod counters;
+mod front;
+mod page;
+mod problem;
+mod request;
+mod serve;
+mod stall;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use counters::{Answered, Counters, Endpoint};
+pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+pub use problem::Problem;
+pub use serve::{BindError, ConnectionLimits, bind, serve};
+
+use crate::clock::Clock;
+use crate::message::{Envelope, Position};
+use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Everybody, as long as there is no authentication.
+const ANONYMOUS: &str = "anonymous";
+/// This ingress in an envelope's `source` and in a route's `from`.
+const SOURCE: &str = "http";
+
+/// `[limits]`, as far as this listener keeps them itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub payload_bytes: usize,
+    /// Of all bodies together; at least as much as one payload.
+    pub in_flight_bytes: usize,
+}
+
+struct Http<F> {
+    front: F,
+    clock: Clock,
+    limits: Limits,
+    principal: Arc<str>,
+    source: Arc<str>,
+    in_flight: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    stop: watch::Receiver<bool>,
+}
+
+/// All that this listener answers, ready for `serve`.
+pub fn router<F: Front>(
+    front: F,
+    clock: Clock,
+    limits: Limits,
+    counters: Arc<Counters>,
+    stop: watch::Receiver<bool>,
+) -> Router {
+    let http = Arc::new(Http {
+        front,
+        clock,
+        limits,
+        principal: ANONYMOUS.into(),
+        source: SOURCE.into(),
+        in_flight: Arc::new(Semaphore::new(
+            limits.in_flight_bytes.min(Semaphore::MAX_PERMITS),
+        )),
+        pages: Arc::new(Semaphore::new(stream::PAGES_AT_ONCE)),
+        counters,
+        stop,
+    });
+    Router::new()
+        .route("/v1/topics/", post(publish::<F>))
+        .route("/v1/topics/{*topic}", post(publish::<F>))
+        .route("/v1/messages", get(message_by_id::<F>))
+        .route("/v1/messages/{position}", get(message_at::<F>))
+        .route("/v1/streams/{name}", get(stream::read::<F>))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&http),
+            count::<F>,
+        ))
+        .with_state(http)
+}
+
+async fn count<F: Front>(
+    State(http): State<Arc<Http<F>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let endpoint = Endpoint::of_path(request.uri().path());
+    let response = next.run(request).await;
+    http.counters.count(endpoint, response.status());
+    response
+}
+
+pub(crate) async fn no_such_path() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-path",
+        "No such path",
+        "nothing is served here",
+    )
+}
+
+pub(crate) async fn no_such_method() -> Problem {
+    let detail = "the header allow says what is served here";
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "unknown-method",
+        "No such method",
+        detail,
+    )
+}
+
+async fn publish<F: Front>(
+    State(http): State<Arc<Http<F>>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let mut envelope = request::envelope(
+        head.uri.path(),
+        &head.headers,
+        &http.principal,
+        &http.source,
+        http.clock.wall(),
+    )?;
+    let received = body::receive(body, http.limits.payload_bytes, &http.in_flight).await?;
+    envelope.payload = Ok(received.payload);
+    hand_over(http, envelope, received.share).await
+}
+
+/// Runs beside the connection: a client that goes away takes back neither its publish nor, before
+/// that is done, its share of the bytes in flight.
+async fn hand_over<F: Front>(
+    http: Arc<Http<F>>,
+    envelope: Envelope,
+    share: OwnedSemaphorePermit,
+) -> Result<Response, Problem> {
+    let publish = tokio::spawn(async move {
+        let published = http.front.publish(envelope).await;
+        drop(share);
+        published
+    });
+    match publish.await {
+        Ok(Ok(published)) => Ok(answer::published(&published)),
+        Ok(Err(refusal)) => Err(refusal.into()),
+        Err(_) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "A fault of the gateway",
+            "it is unknown whether the message is stored: send it again under the same id",
+        )),
+    }
+}
+
+async fn message_at<F: Front>(
+    State(http): State<Arc<Http<F>>>,
+    position: Result<Path<u64>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(position) = position.map_err(|_| Problem::malformed("a position is a number"))?;
+    match http
+        .front
+        .message_at(&http.principal, Position(position))
+        .await
+    {
+        Some(receipt) => Ok(answer::found(&receipt)),
+        None => Err(unknown_message()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ById {
+    id: String,
+    topic: String,
+}
+
+async fn message_by_id<F: Front>(
+    State(http): State<Arc<Http<F>>>,
+    query: Result<Query<ById>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(ById { id, topic }) = query.map_err(bad_query)?;
+    match http.front.message_by_id(&http.principal, &id, &topic).await {
+        Some(receipt) => Ok(answer::found(&receipt)),
+        None => Err(unknown_message()),
+    }
+}
+
+fn unknown_message() -> Problem {
+    let detail = "no such message is pending, in the dedup window or in the journal";
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-message",
+        "Unknown message",
+        detail,
+    )
+}
+
+fn bad_query(rejection: QueryRejection) -> Problem {
+    Problem::malformed(rejection.body_text())
+}

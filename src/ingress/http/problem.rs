@@ -1,0 +1,248 @@
+//! Errors as clients parse them: `application/problem+json` (RFC 9457).
+
+use crate::message::Refusal;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+const CONTENT_TYPE: &str = "application/problem+json";
+
+/// One error answer. `kind` is what programs tell errors apart by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub kind: &'static str,
+    pub title: &'static str,
+    pub detail: String,
+    retry_after_seconds: Option<u32>,
+    extras: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    extras: &'a Map<String, Value>,
+}
+
+impl Problem {
+    pub fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let detail = detail.into();
+        Self {
+            status,
+            kind,
+            title,
+            detail,
+            retry_after_seconds: None,
+            extras: Map::new(),
+        }
+    }
+
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            "The request can't be read",
+            detail,
+        )
+    }
+
+    /// A header that can't be read: named in the text and as a member.
+    #[must_use]
+    pub fn bad_header(name: &str, why: &str) -> Self {
+        Self::malformed(format!("header {name}: {why}")).with("header", name)
+    }
+
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.extras.insert(member.to_owned(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// 503: the same request may succeed later.
+    pub fn unavailable(kind: &'static str, detail: impl Into<String>, retry_seconds: u32) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Not now", detail)
+            .retry_after(retry_seconds)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            r#type: format!("urn:causeway:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            extras: &self.extras,
+        };
+        let body = serde_json::to_vec(&body).expect("a problem has text keys and plain values");
+        let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))];
+        let mut response = (self.status, content_type, body).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::Malformed(_) => Self::malformed(detail),
+            Refusal::TooLarge {
+                what,
+                actual,
+                limit,
+                setting,
+            } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "Too large",
+                detail,
+            )
+            .with("what", what)
+            .with("actual", actual)
+            .with("limit", limit)
+            .with("setting", setting),
+            Refusal::IdNeeded(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "id-needed",
+                "An id is needed",
+                detail,
+            ),
+            Refusal::NoRoute { topic } => {
+                Self::new(StatusCode::NOT_FOUND, "no-route", "No route", detail)
+                    .with("topic", topic)
+            }
+            Refusal::Conflict { id, position } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "id-conflict",
+                "The id was used for another message",
+                detail,
+            )
+            .with("id", id)
+            .with("position", position.0),
+            Refusal::BacklogFull { lane, limit_bytes } => {
+                Self::unavailable("backlog-full", detail, 5)
+                    .with("destination", lane)
+                    .with("limit", limit_bytes)
+                    .with("setting", "backlog")
+            }
+            Refusal::JournalFull(_) => Self::unavailable("journal-full", detail, 10),
+            Refusal::DedupFull { entries } => Self::unavailable("dedup-full", detail, 10)
+                .with("entries", entries)
+                .with("setting", "dedup.max_entries"),
+            Refusal::Busy => Self::unavailable("busy", detail, 1),
+            Refusal::Stopping => Self::unavailable("stopping", detail, 5),
+            Refusal::JournalFailed(_) => Self::unavailable("journal-failed", detail, 30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Position;
+    use http_body_util::BodyExt;
+
+    async fn shown(problem: Problem) -> (Response<()>, Value) {
+        let (parts, body) = problem.into_response().into_parts();
+        let body = body.collect().await.expect("a body in memory").to_bytes();
+        (
+            Response::from_parts(parts, ()),
+            serde_json::from_slice(&body).expect("JSON"),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_problem_carries_its_members() {
+        let (response, body) = shown(
+            Refusal::Conflict {
+                id: "a".into(),
+                position: Position(7),
+            }
+            .into(),
+        )
+        .await;
+        assert_eq!(response.status(), 422);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        assert!(!response.headers().contains_key("retry-after"));
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:causeway:problem:id-conflict",
+                "title": "The id was used for another message",
+                "status": 422,
+                "detail": "the id \"a\" was used for another payload, key or content type at position 7",
+                "id": "a",
+                "position": 7,
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn whatever_may_succeed_later_is_503_with_retry_after() {
+        let text = || "why".to_owned();
+        let all = [
+            Refusal::Malformed(text()),
+            Refusal::TooLarge {
+                what: "topic",
+                actual: 2,
+                limit: 1,
+                setting: "limits.topic_bytes",
+            },
+            Refusal::IdNeeded(text()),
+            Refusal::NoRoute { topic: text() },
+            Refusal::Conflict {
+                id: text(),
+                position: Position(0),
+            },
+            Refusal::BacklogFull {
+                lane: text(),
+                limit_bytes: 1,
+            },
+            Refusal::JournalFull(text()),
+            Refusal::DedupFull { entries: 1 },
+            Refusal::Busy,
+            Refusal::Stopping,
+            Refusal::JournalFailed(text()),
+        ];
+        for refusal in all {
+            let retriable = refusal.is_retriable();
+            let (response, body) = shown(refusal.clone().into()).await;
+            assert_eq!(response.status() == 503, retriable, "{refusal:?}");
+            assert_eq!(
+                response.headers().contains_key("retry-after"),
+                retriable,
+                "{refusal:?}"
+            );
+            assert_eq!(body["status"], response.status().as_u16());
+            let kind = refusal
+                .reason()
+                .replace('_', "-")
+                .replace("conflict", "id-conflict");
+            assert_eq!(body["type"], format!("urn:causeway:problem:{kind}"));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Listeners: binding early, and serving HTTP/1.1 on what they accept, within limits.
+
+use super::counters::Counters;
+use super::problem::Problem;
+use super::stall::StallLimited;
+use axum::Router;
+use axum::http::{HeaderValue, Request, header};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// For a request's head to come, and for a kept connection to ask again. Longer than the minute
+/// after which load balancers give up idle connections, so that they close them first.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A peer that takes no byte of its answer for so long is given up.
+const WRITE_STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// A connection reads at most so much ahead.
+const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Connections above the limit that are told so at one time; further ones wait to be accepted.
+const REFUSED_AT_ONCE: usize = 64;
+const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After accepting failed (most likely for want of file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address} ({setting}): {source}")]
+pub struct BindError {
+    pub address: SocketAddr,
+    /// `listen.http`, …: what to change.
+    pub setting: &'static str,
+    pub source: io::Error,
+}
+
+/// Takes the address; nothing is accepted before `serve`.
+pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError {
+            address,
+            setting,
+            source,
+        })
+}
+
+/// One listener's limits.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    pub connections: usize,
+    /// Of a request's head: its first line and all its headers.
+    pub head_bytes: usize,
+    /// Headers that a request's head may have.
+    pub head_lines: usize,
+}
+
+/// hyper's own limit, with which it needs no memory of its own.
+const FREE_HEAD_LINES: usize = 100;
+
+/// Accepts until `stop` says true, then lets each connection end its request, and returns when
+/// all are closed. Dropping the future closes them at once.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    counters: Arc<Counters>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let free = Arc::new(Semaphore::new(limits.connections));
+    let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
+    let server = server(limits);
+    let mut connections = JoinSet::new();
+    loop {
+        let socket = tokio::select! {
+            () = stopped(&mut stop) => break,
+            Some(_) = connections.join_next() => continue,
+            socket = accept(&listener) => socket,
+        };
+        if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
+            let connection =
+                connection(socket, server.clone(), router.clone(), place, stop.clone());
+            connections.spawn(connection);
+            continue;
+        }
+        counters.count_refused_connection();
+        let place = Arc::clone(&refusals).acquire_owned();
+        let place = tokio::select! {
+            () = stopped(&mut stop) => break,
+            place = place => place.expect("the semaphore is never closed"),
+        };
+        connections.spawn(refuse_connection(
+            socket,
+            server.clone(),
+            limits.connections,
+            place,
+        ));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Returns when the gateway stops, or its sender is gone.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone: nobody could stop us later.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection without TCP_NODELAY");
+                }
+                return socket;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn server(limits: ConnectionLimits) -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(READ_BUFFER_BYTES.max(limits.head_bytes))
+        .max_header_size(limits.head_bytes);
+    if limits.head_lines > FREE_HEAD_LINES {
+        server.max_headers(limits.head_lines);
+    }
+    server
+}
+
+async fn connection(
+    socket: TcpStream,
+    server: http1::Builder,
+    router: Router,
+    _place: OwnedSemaphorePermit,
+    mut stop: watch::Receiver<bool>,
+) {
+    let io = TokioIo::new(StallLimited::new(socket, WRITE_STALL_LIMIT));
+    let service = TowerToHyperService::new(router);
+    let mut connection = std::pin::pin!(server.serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Answers one request with 503 and closes.
+async fn refuse_connection(
+    socket: TcpStream,
+    mut server: http1::Builder,
+    limit: usize,
+    _place: OwnedSemaphorePermit,
+) {
+    let service = service_fn(move |_: Request<Incoming>| async move {
+        let detail = format!("all {limit} connections are taken");
+        let mut response = Problem::unavailable("connections", detail, 1)
+            .with("setting", "limits.connections")
+            .into_response();
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Ok::<Response, Infallible>(response)
+    });
+    let io = TokioIo::new(socket);
+    let connection = server.keep_alive(false).serve_connection(io, service);
+    if timeout(REFUSED_HEAD_TIMEOUT, connection).await.is_err() {
+        tracing::debug!("a connection above the limit asked nothing");
+    }
+}

@@ -4,6 +4,7 @@
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod clock;
+pub mod config;
 pub mod door;
 pub mod log;
 pub mod message;

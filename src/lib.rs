@@ -6,9 +6,11 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod door;
 pub mod faults;
 pub mod ingress;
 pub mod journal;
 pub mod log;
 pub mod message;
+pub mod routing;

@@ -1,20 +1,25 @@
-//! Where every ingress hands envelopes over and waits for receipts.
+//! The door: every ingress hands envelopes over here and waits for receipts.
+//!
+//! What lives here: identity, limits, permission, back-pressure. What must not: protocols.
+
+pub mod identity;
+pub mod limits;
 
 use crate::message::{Ack, Receipt};
 
-/// What the door says of a publish that was taken.
+/// A publish that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub receipt: Receipt,
-    /// What the plan's routes ask for: the strongest of them.
+    /// What the matched routes ask for.
     pub ack: Ack,
     pub outcome: Awaited,
 }
 
-/// Whether all that `ack` asks for is known.
+/// Whether the wait that the ack asks for came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// With `Ack::Delivered` only: `ack_timeout` passed, and some target isn't settled.
+    /// `Ack::Delivered` was asked for, and `ack_timeout` passed first: stored, outcome pending.
     Pending,
     Settled,
 }

@@ -1,0 +1,312 @@
+//! Raw → settings: defaults filled in, names looked up, and the promises that a configuration can
+//! break checked (docs: promises 4, 8 and 10).
+
+use super::names::nearest;
+use super::path::Path;
+use super::raw::{Kind, OnError, Policies, Raw, RawDestination, RawRoute, RawTarget};
+use super::reader::Reader;
+use super::settings::{
+    Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
+};
+use crate::message::Guarantee;
+use crate::routing::{OnReject, RouteSpec, TargetSpec};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// What a stream keeps where its `retention` doesn't say.
+const RETENTION_MAX_BYTES: u64 = 1 << 30;
+const RETENTION_MAX_AGE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Settings, or nothing if any error was found, here or while reading.
+pub(super) fn resolve(raw: Raw, reader: &Reader<'_>) -> Option<Settings> {
+    let context = Context::new(&raw, reader);
+    let listen = context.listeners();
+    context.route_names();
+    let destinations: Vec<_> = raw
+        .destinations
+        .iter()
+        .filter_map(|d| context.destination(d))
+        .collect();
+    let routes: Vec<_> = raw.routes.iter().filter_map(|r| context.route(r)).collect();
+    if reader.has_errors() {
+        return None;
+    }
+    let settings = Settings {
+        gateway: raw.gateway,
+        listen,
+        anonymous: raw.anonymous,
+        limits: raw.limits,
+        journal: raw.journal,
+        dedup: raw.dedup,
+        identities: raw.identities,
+        destinations,
+        door_dead_letters_max_bytes: raw.defaults.dead_letters_max_bytes?,
+        routes,
+        unrouted: raw.unrouted,
+    };
+    super::advice::warn(&settings, reader);
+    Some(settings)
+}
+
+/// What one part has to know of the others.
+struct Context<'a> {
+    raw: &'a Raw,
+    reader: &'a Reader<'a>,
+    /// By name; also those whose type is wrong.
+    destinations: BTreeMap<&'a str, &'a RawDestination>,
+    /// Those that an exactly_once target makes strict.
+    strict: BTreeSet<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    fn new(raw: &'a Raw, reader: &'a Reader<'a>) -> Self {
+        let destinations = raw
+            .destinations
+            .iter()
+            .map(|d| (d.name.as_str(), d))
+            .collect();
+        let mut strict = BTreeSet::new();
+        for route in &raw.routes {
+            for target in &route.targets {
+                if guarantee_of(raw, route, target).0 == Guarantee::ExactlyOnce {
+                    strict.extend(target.destination.as_deref());
+                }
+            }
+        }
+        Self {
+            raw,
+            reader,
+            destinations,
+            strict,
+        }
+    }
+
+    /// Promise 10: fail closed.
+    fn listeners(&self) -> Listen {
+        let mut listen = Listen::default();
+        let mut taken = HashMap::new();
+        for listener in &self.raw.listen {
+            let (name, address) = (listener.name, listener.address);
+            if name != "health" && !self.raw.anonymous && !address.ip().to_canonical().is_loopback()
+            {
+                self.reader.error(
+                    &listener.path,
+                    format!("without authentication {name} can listen on this machine only"),
+                    format!(
+                        "write \"127.0.0.1:{}\", or anonymous = true in [auth] to let everybody in",
+                        address.port()
+                    ),
+                );
+            }
+            if let Some(other) = taken.insert(address, name)
+                && address.port() != 0
+            {
+                self.reader.error(
+                    &listener.path,
+                    format!("{other} listens on this address too"),
+                    "give each listener a port of its own",
+                );
+            }
+            match name {
+                "http" => listen.http = Some(address),
+                "admin" => listen.admin = Some(address),
+                _ => listen.health = Some(address),
+            }
+        }
+        listen
+    }
+
+    fn route_names(&self) {
+        let mut seen = BTreeSet::new();
+        for route in &self.raw.routes {
+            if let Some(name) = &route.name
+                && !seen.insert(name)
+            {
+                self.reader.error(
+                    &route.path.name("name"),
+                    format!("another route is named {name:?} too"),
+                    "give each route a name of its own: deliveries and metrics are told apart by it",
+                );
+            }
+        }
+    }
+
+    fn destination(&self, raw: &RawDestination) -> Option<Destination> {
+        let kind = match raw.kind.as_ref()? {
+            Kind::Stream(retention) => DestinationKind::Stream {
+                retention: Retention {
+                    max_bytes: retention.max_bytes.unwrap_or(RETENTION_MAX_BYTES),
+                    max_age: retention.max_age.unwrap_or(RETENTION_MAX_AGE),
+                },
+            },
+            #[cfg(feature = "faults")]
+            Kind::Faulty { script, record } => DestinationKind::Faulty {
+                script: script.clone(),
+                record: record.into(),
+            },
+        };
+        let (own, defaults) = (&raw.policies, &self.raw.defaults);
+        let lane = LaneSettings {
+            backlog_bytes: own.backlog_bytes.or(defaults.backlog_bytes)?,
+            timeout: own.timeout.or(defaults.timeout)?,
+            retry: self.retry(&raw.path, own)?,
+            dead_letters_max_bytes: own
+                .dead_letters_max_bytes
+                .or(defaults.dead_letters_max_bytes)?,
+            on_full: own.on_full.or(defaults.on_full)?,
+            on_reject: own.on_reject.or(defaults.on_reject)?,
+            strict: self.strict.contains(raw.name.as_str()),
+        };
+        Some(Destination {
+            name: raw.name.clone(),
+            kind,
+            lane,
+        })
+    }
+
+    fn retry(&self, path: &Path, own: &Policies) -> Option<Retry> {
+        let defaults = &self.raw.defaults;
+        let retry = Retry {
+            initial: own.retry_initial.or(defaults.retry_initial)?,
+            max: own.retry_max.or(defaults.retry_max)?,
+            give_up_after: own.retry_give_up_after.or(defaults.retry_give_up_after)?,
+        };
+        if retry.initial > retry.max {
+            // Where the destination says nothing of its own, `[defaults]` is at fault.
+            let written = own.retry_initial.is_some() || own.retry_max.is_some();
+            let path = if written {
+                path.clone()
+            } else {
+                Path::root().name("defaults")
+            };
+            self.reader.error(
+                &path.name("retry"),
+                "the first wait (`initial`) is longer than the longest (`max`)",
+                "write it like retry = { initial = \"100ms\", max = \"30s\" }",
+            );
+        }
+        Some(retry)
+    }
+
+    fn route(&self, raw: &RawRoute) -> Option<RouteSpec> {
+        let targets: Vec<_> = raw.targets.iter().map(|t| self.target(raw, t)).collect();
+        let defaults = &self.raw.defaults;
+        Some(RouteSpec {
+            name: raw.name.clone()?,
+            pattern: raw.pattern.clone()?,
+            ack: raw.policies.ack.or(defaults.ack)?,
+            ack_timeout: raw.policies.ack_timeout.or(defaults.ack_timeout)?,
+            targets: targets.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn target(&self, route: &RawRoute, raw: &RawTarget) -> Option<TargetSpec> {
+        let name = raw.destination.as_deref()?;
+        let Some(destination) = self.destinations.get(name) else {
+            self.unknown_destination(&raw.destination_path, name);
+            return None;
+        };
+        let (guarantee, guarantee_path) = guarantee_of(self.raw, route, raw);
+        if guarantee == Guarantee::ExactlyOnce {
+            self.check_exactly_once(route, destination, &guarantee_path);
+        }
+        let delay = raw.delay.filter(|delay| !delay.is_zero());
+        if delay.is_some() && self.strict.contains(name) {
+            self.reader.error(
+                &raw.path.name("delay"),
+                format!(
+                    "{name:?} can't delay: a target with guarantee = \"exactly_once\" makes it \
+                     deliver everything in the order of acceptance"
+                ),
+                "take the delay out, or send what is delayed to a destination of its own",
+            );
+        }
+        let defaults = &self.raw.defaults;
+        Some(TargetSpec {
+            destination: name.to_owned(),
+            guarantee,
+            topic: raw.topic.clone(),
+            delay,
+            on_full: route
+                .policies
+                .on_full
+                .or(destination.policies.on_full)
+                .or(defaults.on_full)?,
+            on_reject: self.on_reject(route, destination)?.0,
+        })
+    }
+
+    fn unknown_destination(&self, path: &Path, name: &str) {
+        let names: Vec<&str> = self.destinations.keys().copied().collect();
+        let help = match (nearest(name, names.iter().copied()), names.is_empty()) {
+            (Some(near), _) => format!("did you mean {near:?}?"),
+            (None, true) => format!("write a table [destinations.{name}] with type = \"stream\""),
+            (None, false) => format!("there are: {}", names.join(", ")),
+        };
+        self.reader
+            .error(path, format!("there is no destination {name:?}"), help);
+    }
+
+    /// Promise 4: what can't be given is refused, with what to write instead.
+    fn check_exactly_once(&self, route: &RawRoute, destination: &RawDestination, asked: &Path) {
+        let name = &destination.name;
+        #[cfg(feature = "faults")]
+        if matches!(destination.kind, Some(Kind::Faulty { .. })) {
+            self.reader.error(
+                asked,
+                format!("{name:?} can't deliver exactly_once: it is of type = \"faulty\""),
+                "write guarantee = \"at_least_once\"",
+            );
+        }
+        let on_error = route.policies.on_error.or(self.raw.defaults.on_error);
+        if on_error == Some(OnError::Skip) {
+            self.reader.error(
+                asked,
+                "exactly_once can't hold with on_error = \"skip\": what can't be rendered would \
+                 not be delivered at all",
+                "write on_error = \"reject\" or \"dead_letter\" in this route",
+            );
+        }
+        if let Some((OnReject::Block, path)) = self.on_reject(route, destination) {
+            self.reader.error(
+                &path,
+                format!(
+                    "on_reject = \"block\" can't hold for {name:?}: an exactly_once target makes \
+                     it one line, in which a rejected message is dead-lettered and passed"
+                ),
+                "write on_reject = \"skip\"",
+            );
+        }
+    }
+
+    /// The word that counts for a target, and where it is written.
+    fn on_reject(
+        &self,
+        route: &RawRoute,
+        destination: &RawDestination,
+    ) -> Option<(OnReject, Path)> {
+        let defaults = Path::root().name("defaults");
+        let (word, path) = [
+            (route.policies.on_reject, &route.path),
+            (destination.policies.on_reject, &destination.path),
+            (self.raw.defaults.on_reject, &defaults),
+        ]
+        .into_iter()
+        .find_map(|(word, path)| Some((word?, path)))?;
+        Some((word, path.name("on_reject")))
+    }
+}
+
+/// A target's guarantee, and where it is written.
+fn guarantee_of(raw: &Raw, route: &RawRoute, target: &RawTarget) -> (Guarantee, Path) {
+    let defaults = Path::root().name("defaults");
+    let words = [
+        (target.guarantee, &target.path),
+        (route.policies.guarantee, &route.path),
+        (raw.defaults.guarantee, &defaults),
+    ];
+    let found = words
+        .into_iter()
+        .find_map(|(word, path)| Some((word?, path.name("guarantee"))));
+    found.unwrap_or((Guarantee::AtLeastOnce, defaults))
+}

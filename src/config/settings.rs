@@ -1,0 +1,104 @@
+//! What the rest of the house is started with: every default filled in, every name checked.
+
+use crate::door::identity::IdentityRule;
+use crate::door::limits::Limits;
+use crate::routing::{OnFull, OnReject, RouteSpec, Unrouted};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub gateway: Gateway,
+    pub listen: Listen,
+    /// Everybody may publish, from anywhere, as the principal `anonymous`.
+    pub anonymous: bool,
+    pub limits: Limits,
+    pub journal: Journal,
+    pub dedup: Dedup,
+    /// In the order of the file: the first match wins.
+    pub identities: Vec<IdentityRule>,
+    /// By name.
+    pub destinations: Vec<Destination>,
+    /// The door's own dead letters: `[defaults] dead_letters`.
+    pub door_dead_letters_max_bytes: u64,
+    /// In the order of the file.
+    pub routes: Vec<RouteSpec>,
+    pub unrouted: Unrouted,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    pub name: String,
+    /// As written: relative to the process.
+    pub data_dir: PathBuf,
+    pub drain_timeout: Duration,
+}
+
+/// A listener is on when it is named.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listen {
+    pub http: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    pub health: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    pub max_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dedup {
+    pub window: Duration,
+    pub max_entries: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Destination {
+    pub name: String,
+    pub kind: DestinationKind,
+    pub lane: LaneSettings,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum DestinationKind {
+    Stream {
+        retention: Retention,
+    },
+    /// The test build's: fails as its script says, writes what it took to `record`.
+    #[cfg(feature = "faults")]
+    Faulty {
+        script: String,
+        record: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retention {
+    pub max_bytes: u64,
+    pub max_age: Duration,
+}
+
+/// How a destination's lane works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneSettings {
+    pub backlog_bytes: u64,
+    /// One attempt.
+    pub timeout: Duration,
+    pub retry: Retry,
+    pub dead_letters_max_bytes: u64,
+    /// What the destination says; a route may say otherwise (`TargetSpec`).
+    pub on_full: OnFull,
+    /// Likewise.
+    pub on_reject: OnReject,
+    /// An exactly_once target delivers here: journal order for all, no delay.
+    pub strict: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    pub initial: Duration,
+    pub max: Duration,
+    pub give_up_after: Duration,
+}

@@ -1,0 +1,274 @@
+use super::super::{OnReject, TargetSpec};
+use super::*;
+use bytes::Bytes;
+
+const NOW: Wall = Wall(1_000_000);
+
+fn envelope(topic: &str) -> Envelope {
+    Envelope {
+        principal: "anonymous".into(),
+        source: "http".into(),
+        topic: topic.into(),
+        id: MessageId::Publisher("id-1".into()),
+        key: None,
+        headers: Vec::new(),
+        content_type: None,
+        payload: Ok(Bytes::from_static(b"{}")),
+        priority: None,
+        deliver_at: None,
+        expires_at: None,
+        extensions: Vec::new(),
+    }
+}
+
+fn target(destination: &str) -> TargetSpec {
+    TargetSpec {
+        destination: destination.into(),
+        guarantee: Guarantee::AtLeastOnce,
+        topic: None,
+        delay: None,
+        on_full: OnFull::Refuse,
+        on_reject: OnReject::Skip,
+    }
+}
+
+fn route(name: &str, pattern: &str, targets: Vec<TargetSpec>) -> RouteSpec {
+    RouteSpec {
+        name: name.into(),
+        pattern: Pattern::parse(pattern).expect("a good pattern"),
+        ack: Ack::Stored,
+        ack_timeout: Duration::from_secs(30),
+        targets,
+    }
+}
+
+fn catalog() -> Catalog {
+    Catalog {
+        routes: HashMap::from([("all".into(), RouteId(1)), ("orders".into(), RouteId(2))]),
+        lanes: HashMap::from([("inbox".into(), LaneId(1)), ("audit".into(), LaneId(2))]),
+        unrouted_route: RouteId(0),
+        door_lane: LaneId(0),
+    }
+}
+
+fn router(specs: &[RouteSpec], unrouted: Unrouted) -> Router {
+    Router::new(specs, unrouted, &catalog()).expect("names are in the catalog")
+}
+
+fn planned(router: &Router, envelope: &Envelope) -> Planned {
+    match router.plan(envelope, NOW) {
+        Ok(Routed::To(planned)) => planned,
+        other => panic!("a plan was expected: {other:?}"),
+    }
+}
+
+#[test]
+fn all_matching_routes_apply_in_order() {
+    let mut audit = target("audit");
+    (audit.topic, audit.on_full) = (Some("log".into()), OnFull::DeadLetter);
+    let routes = [
+        route("all", "#", vec![target("inbox")]),
+        route("orders", "orders/#", vec![audit, target("inbox")]),
+    ];
+    let router = router(&routes, Unrouted::Reject);
+
+    let both = planned(&router, &envelope("orders/1"));
+    let got: Vec<_> = both
+        .plan
+        .targets
+        .iter()
+        .map(|t| (t.route.0, t.lane.0))
+        .collect();
+    assert_eq!(got, [(1, 1), (2, 2), (2, 1)]);
+    assert_eq!(both.plan.targets[1].topic.as_deref(), Some("log"));
+    assert_eq!(
+        both.on_full,
+        [OnFull::Refuse, OnFull::DeadLetter, OnFull::Refuse]
+    );
+
+    let one = planned(&router, &envelope("clicks"));
+    assert_eq!(
+        one.plan.targets,
+        [Target::to(RouteId(1), LaneId(1), Guarantee::AtLeastOnce)]
+    );
+}
+
+#[test]
+fn the_strongest_ack_wins_with_its_longest_wait() {
+    let with = |name, ack, seconds| RouteSpec {
+        ack,
+        ack_timeout: Duration::from_secs(seconds),
+        ..route(name, "#", vec![target("inbox")])
+    };
+    let seconds = |specs: &[RouteSpec]| {
+        let plan = planned(&router(specs, Unrouted::Reject), &envelope("a")).plan;
+        (plan.ack, plan.ack_timeout.as_secs())
+    };
+    let weak = with("all", Ack::Stored, 90);
+    let strong = with("orders", Ack::Delivered, 10);
+    assert_eq!(
+        seconds(&[weak.clone(), strong.clone()]),
+        (Ack::Delivered, 10)
+    );
+    assert_eq!(seconds(&[strong.clone(), weak]), (Ack::Delivered, 10));
+    assert_eq!(
+        seconds(&[strong, with("all", Ack::Delivered, 20)]),
+        (Ack::Delivered, 20)
+    );
+}
+
+#[test]
+fn the_later_of_delay_and_deliver_at_holds() {
+    let mut delayed = target("inbox");
+    delayed.delay = Some(Duration::from_millis(500));
+    let router = router(
+        &[route("all", "#", vec![delayed, target("audit")])],
+        Unrouted::Reject,
+    );
+    let not_before = |deliver_at: Option<u64>| {
+        let envelope = Envelope {
+            deliver_at: deliver_at.map(Wall),
+            ..envelope("a")
+        };
+        let targets = planned(&router, &envelope).plan.targets;
+        [
+            targets[0].not_before.map(|t| t.0),
+            targets[1].not_before.map(|t| t.0),
+        ]
+    };
+    assert_eq!(not_before(None), [Some(1_000_500), None]);
+    assert_eq!(
+        not_before(Some(1_000_400)),
+        [Some(1_000_500), Some(1_000_400)]
+    );
+    assert_eq!(
+        not_before(Some(1_000_600)),
+        [Some(1_000_600), Some(1_000_600)]
+    );
+    assert_eq!(
+        not_before(Some(1_000_000)),
+        [Some(1_000_500), None],
+        "now is no delay"
+    );
+}
+
+#[test]
+fn the_expiry_is_carried() {
+    let router = router(
+        &[route("all", "#", vec![target("inbox")])],
+        Unrouted::Reject,
+    );
+    let envelope = Envelope {
+        expires_at: Some(Wall(9)),
+        ..envelope("a")
+    };
+    assert_eq!(
+        planned(&router, &envelope).plan.targets[0].expires_at,
+        Some(Wall(9))
+    );
+}
+
+#[test]
+fn unrouted_is_rejected_held_or_dropped() {
+    let routes = [route("orders", "orders/#", vec![target("inbox")])];
+    let other = envelope("clicks");
+    assert_eq!(
+        router(&routes, Unrouted::Reject).plan(&other, NOW),
+        Err(Refusal::NoRoute {
+            topic: "clicks".into()
+        })
+    );
+    assert_eq!(
+        router(&routes, Unrouted::Drop).plan(&other, NOW),
+        Ok(Routed::Drop)
+    );
+
+    let held = planned(&router(&routes, Unrouted::DeadLetter), &other).plan;
+    assert_eq!(held.ack, Ack::Stored);
+    assert_eq!(held.targets.len(), 1);
+    assert_eq!(
+        (held.targets[0].route, held.targets[0].lane),
+        (RouteId(0), LaneId(0))
+    );
+    assert_eq!(
+        held.targets[0].dead_letter.as_deref(),
+        Some("no route matches the topic")
+    );
+}
+
+#[test]
+fn exactly_once_needs_an_id_and_can_not_delay() {
+    let mut once = target("inbox");
+    once.guarantee = Guarantee::ExactlyOnce;
+    let routes = [
+        route("orders", "orders/#", vec![once]),
+        route("all", "clicks", vec![target("inbox")]),
+    ];
+    let router = router(&routes, Unrouted::Reject);
+    assert!(
+        planned(&router, &envelope("orders/1"))
+            .plan
+            .is_exactly_once()
+    );
+
+    let nameless = Envelope {
+        id: MessageId::None,
+        ..envelope("orders/1")
+    };
+    assert!(matches!(
+        router.plan(&nameless, NOW),
+        Err(Refusal::IdNeeded(_))
+    ));
+    let nameless = Envelope {
+        id: MessageId::None,
+        ..envelope("clicks")
+    };
+    assert!(
+        router.plan(&nameless, NOW).is_ok(),
+        "its own target is at_least_once"
+    );
+
+    // The lane is strict for all that it delivers, whichever route sends it there.
+    let later = Envelope {
+        deliver_at: Some(Wall(NOW.0 + 1)),
+        ..envelope("clicks")
+    };
+    assert!(matches!(
+        router.plan(&later, NOW),
+        Err(Refusal::Malformed(_))
+    ));
+}
+
+#[test]
+fn a_plan_is_bounded() {
+    let routes = [route(
+        "all",
+        "#",
+        vec![target("inbox"); MAX_PLAN_TARGETS + 1],
+    )];
+    let router = router(&routes, Unrouted::Reject);
+    assert!(matches!(
+        router.plan(&envelope("a"), NOW),
+        Err(Refusal::Malformed(_))
+    ));
+}
+
+#[test]
+fn names_must_be_in_the_catalog() {
+    let compile = |spec: RouteSpec| Router::new(&[spec], Unrouted::Reject, &catalog()).err();
+    assert_eq!(
+        compile(route("new", "#", vec![target("inbox")])),
+        Some(CompileError::UnknownRoute("new".into()))
+    );
+    assert_eq!(
+        compile(route("all", "#", vec![target("nowhere")])),
+        Some(CompileError::UnknownDestination {
+            route: "all".into(),
+            destination: "nowhere".into()
+        })
+    );
+    assert_eq!(
+        compile(route("all", "#", vec![])),
+        Some(CompileError::NoTargets("all".into()))
+    );
+}

@@ -1,0 +1,3 @@
+//! All integration tests, one binary: a module a scenario family.
+
+mod support;

@@ -55,6 +55,7 @@ pub struct Faults {
     script: Vec<Fault>,
     crash_at: Option<u64>,
     changes: u64,
+    hits: u64,
     is_off: bool,
 }
 
@@ -72,6 +73,10 @@ pub enum Verdict {
 impl Faults {
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    pub fn hits(&self) -> u64 {
+        self.hits
     }
 
     pub fn is_off(&self) -> bool {
@@ -123,6 +128,7 @@ impl Faults {
         else {
             return Verdict::Proceed;
         };
+        self.hits += 1;
         let error = self.script.remove(i).error;
         let text = format!("injected into {call:?} of {}", path.display());
         Verdict::Fail(io::Error::new(error, text))

@@ -118,6 +118,12 @@ impl SimDisk {
         self.state().faults.changes()
     }
 
+    /// How many scripted calls failed so far.
+    #[must_use]
+    pub fn faults_hit(&self) -> u64 {
+        self.state().faults.hits()
+    }
+
     /// The power goes in the middle of the change with this number. Every later call fails.
     pub fn crash_at(&self, change: u64) {
         self.state().faults.crash_at(change);

@@ -176,20 +176,15 @@ impl Names {
         });
     }
 
-    /// A sync of the folder that failed: each change is durable, or still waits for a sync, or
-    /// counts as clean and is lost at a power cut.
+    /// A sync of the folder that failed: each change may be durable, or wait for the next sync.
     pub fn fail_sync_dir(&mut self, dir: &Path, rng: &mut fastrand::Rng) {
         let durable = &mut self.durable;
         self.pending.retain(|op| {
-            if op.folder() != dir {
-                return true;
+            let lucky = op.folder() == dir && rng.bool();
+            if lucky {
+                durable.apply(op);
             }
-            match rng.u8(0..3) {
-                0 => durable.apply(op),
-                1 => return true,
-                _ => {}
-            }
-            false
+            !lucky
         });
     }
 

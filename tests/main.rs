@@ -1,3 +1,6 @@
-//! The one test binary: a module for each family of scenarios.
+//! The one test binary: a module for each family of scenarios, `support` for what they share.
+
+mod support;
 
 mod config_errors;
+mod log_sim;

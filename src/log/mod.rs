@@ -16,6 +16,8 @@ mod reader;
 mod recover;
 mod segment;
 mod shared;
+#[cfg(feature = "faults")]
+pub mod volatile;
 mod writer;
 
 pub use batch::{Batch, Record, Stamp};

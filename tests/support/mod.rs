@@ -1,0 +1,3 @@
+//! What the scenario families share.
+
+pub mod sim_disk;

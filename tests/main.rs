@@ -1,0 +1,5 @@
+//! The one test binary: a module for each family of scenarios, `support` for what they share.
+
+mod support;
+
+mod imports;

@@ -3,4 +3,8 @@
 //! What lives here: driving the gateway from outside, and judging what came out.
 //! What must not: the gateway's own types: what is judged here is what users see.
 
+pub mod client;
+pub mod metrics;
+pub mod oracle;
+pub mod process;
 pub mod skip;

@@ -4,3 +4,4 @@ mod support;
 
 mod imports;
 mod oracle;
+mod shown_by;

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 /// How long a start may take on a machine under load, recovery included.
 pub const START_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
+/// Two levels, so that a test can mount a disk above it.
+const DATA: &str = "disk/data";
 const LOG_TAIL_LINES: usize = 40;
 /// Below the ports that the system gives to outgoing connections: one of those could else take
 /// a port while its gateway is down, and even connect to itself.
@@ -35,7 +37,9 @@ pub fn plain_program() -> Option<PathBuf> {
 
 pub struct Gateway {
     folder: TempDir,
-    command: Vec<String>,
+    program: PathBuf,
+    /// Words before the program's: another one that starts it.
+    prefix: Vec<String>,
     variables: Vec<(String, String)>,
     pub http: SocketAddr,
     pub health: SocketAddr,
@@ -54,13 +58,15 @@ impl Gateway {
         let [http, health, admin] = free_addresses();
         let gateway = Self {
             folder,
-            command: vec![program.to_str().expect("a plain path").to_owned()],
+            program: program.to_owned(),
+            prefix: Vec::new(),
             variables: Vec::new(),
             http,
             health,
             admin,
             child: None,
         };
+        fs::create_dir(gateway.disk()).expect("the test's folder is writable");
         gateway.configure(settings);
         gateway
     }
@@ -69,7 +75,7 @@ impl Gateway {
     pub fn configure(&self, settings: &str) {
         let (http, health, admin) = (self.http, self.health, self.admin);
         let text = format!(
-            "version = 1\n\n[gateway]\ndata_dir = \"data\"\n\n[listen]\nhttp = \"{http}\"\n\
+            "version = 1\n\n[gateway]\ndata_dir = \"{DATA}\"\n\n[listen]\nhttp = \"{http}\"\n\
              health = \"{health}\"\nadmin = \"{admin}\"\n\n{settings}"
         );
         fs::write(self.config(), text).expect("the test's folder is writable");
@@ -80,19 +86,22 @@ impl Gateway {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Words before the program's: it is started by another one (strace, unshare).
+    /// Later starts go through another program (strace, unshare); none: directly.
     pub fn started_by(&mut self, words: &[&str]) {
-        let program = self.command.pop().expect("the program is always last");
-        self.command = words.iter().map(|w| (*w).to_owned()).collect();
-        self.command.push(program);
+        self.prefix = words.iter().map(|w| (*w).to_owned()).collect();
     }
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
+    /// What a test may mount something on: the data folder is in it.
+    pub fn disk(&self) -> PathBuf {
+        self.folder().join("disk")
+    }
+
     pub fn data(&self) -> PathBuf {
-        self.folder().join("data")
+        self.folder().join(DATA)
     }
 
     pub fn config(&self) -> PathBuf {
@@ -120,20 +129,28 @@ impl Gateway {
         let log = log.expect("the test's folder is writable");
         let config = self.config();
         let child = self
-            .command()
+            .command(&self.prefix)
             .arg("--config")
             .arg(config)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
             .spawn();
-        self.child = Some(child.unwrap_or_else(|e| panic!("{:?}: {e}", self.command)));
+        self.child =
+            Some(child.unwrap_or_else(|e| panic!("{:?} {:?}: {e}", self.prefix, self.program)));
     }
 
     /// The program as configured, without arguments; none of our own variables reach it.
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).current_dir(self.folder());
+    fn command(&self, prefix: &[String]) -> Command {
+        let mut command = match prefix {
+            [] => Command::new(&self.program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
+        command.current_dir(self.folder());
         for (name, _) in env::vars_os() {
             if name
                 .to_str()
@@ -148,13 +165,11 @@ impl Gateway {
 
     /// Runs one of its other commands to the end: `["journal", "verify", "--json"]`.
     pub fn run(&self, args: &[&str]) -> Output {
-        let output = self
-            .command()
-            .arg("--config")
-            .arg(self.config())
-            .args(args)
-            .output();
-        output.unwrap_or_else(|e| panic!("{:?} {args:?}: {e}", self.command))
+        let mut command = self.command(&[]);
+        command.arg("--config").arg(self.config()).args(args);
+        command
+            .output()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"))
     }
 
     /// # Errors

@@ -3,4 +3,7 @@
 mod support;
 
 mod config_errors;
+mod imports;
 mod log_sim;
+mod oracle;
+mod shown_by;

@@ -1,3 +1,12 @@
-//! What the scenario families share.
+//! What scenarios share: the real process, a client, the oracle; and a simulated disk.
+//!
+//! What lives here: driving the gateway from outside, and judging what came out. Only `sim_disk`
+//! knows types of the gateway; the rest sees what users see.
 
+pub mod client;
+pub mod metrics;
+pub mod oracle;
+pub mod process;
+pub mod ratio;
 pub mod sim_disk;
+pub mod skip;

@@ -1,0 +1,88 @@
+//! The big scenarios that a release is shown by: at a small size in every test run, at full size
+//! with the release build in `cargo xtask torture --shown-by`.
+
+mod fsync_fails;
+mod kill_nine;
+
+use crate::support::client::{Client, Response};
+use crate::support::process::Gateway;
+use serde_json::Value;
+use std::env;
+use std::io::{self, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client goes on with one message before the scenario counts as stuck.
+const INSIST_LIMIT: Duration = Duration::from_secs(120);
+const PAGE: usize = 1_000;
+
+/// Whether to run at the size that the release is shown at.
+fn full_size() -> bool {
+    env::var("CAUSEWAY_TEST_SCALE").is_ok_and(|scale| scale == "full")
+}
+
+fn publish(client: &mut Client, topic: &str, id: &str, body: &[u8]) -> Option<Response> {
+    let headers = [("idempotency-key", id), ("content-type", "text/plain")];
+    client
+        .post(&format!("/v1/topics/{topic}"), &headers, body)
+        .ok()
+}
+
+/// Publishes with the same id until it is acknowledged.
+///
+/// # Panics
+/// If it is refused for good, or for too long.
+fn insist(client: &mut Client, topic: &str, id: &str, body: &[u8]) {
+    let deadline = Instant::now() + INSIST_LIMIT;
+    loop {
+        match publish(client, topic, id, body) {
+            Some(response) if matches!(response.status, 200 | 202) => return,
+            Some(response) if response.status == 503 => {}
+            Some(response) => panic!("publish of {id}: {response}"),
+            None => {}
+        }
+        assert!(
+            Instant::now() < deadline,
+            "publish of {id}: no answer for {INSIST_LIMIT:?}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The ids of everything in a stream, in its order; its offsets are dense.
+fn stream_ids(gateway: &Gateway, stream: &str) -> Vec<String> {
+    let mut client = gateway.client(ANSWER_LIMIT);
+    let mut ids: Vec<String> = Vec::new();
+    loop {
+        let target = format!("/v1/streams/{stream}?from={}&limit={PAGE}", ids.len());
+        let response = client
+            .get(&target)
+            .unwrap_or_else(|t| panic!("{target}: {t}"));
+        assert_eq!(response.status, 200, "{target}: {response}");
+        let page = response.json().expect("a page is JSON");
+        let messages = page["messages"].as_array().expect("a page has messages");
+        if messages.is_empty() {
+            return ids;
+        }
+        for message in messages {
+            assert_eq!(
+                message["offset"],
+                Value::from(ids.len()),
+                "{target}: {message}"
+            );
+            ids.push(
+                message["id"]
+                    .as_str()
+                    .expect("a message has an id")
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// Past the test harness, which swallows what a passing test prints.
+fn say(line: &str) {
+    // Nothing better can be done if standard error is closed.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}

@@ -1,0 +1,175 @@
+//! What is published: each message follows from (seed, publisher, number), so that a reader can
+//! tell what it should have got without anything being kept.
+
+/// Topics below these go to different destinations; see `SETTINGS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// All of: `inbox`, `exact`, `flaky`.
+    Orders,
+    /// `inbox` alone.
+    Notes,
+    /// `inbox` alone, acknowledged when delivered.
+    Sure,
+    /// `slow` alone, whose backlog is small.
+    Slow,
+}
+
+/// The routes that every oracle run has. Scripts and records of the faulty destinations are added.
+pub const SETTINGS: &str = r#"
+[journal]
+max_bytes = "1GiB"
+
+[dedup]
+window = "1h"
+
+[defaults]
+retry = { initial = "5ms", max = "50ms", give_up_after = "24h" }
+
+[destinations.inbox]
+type = "stream"
+
+[destinations.exact]
+type = "stream"
+
+[[routes]]
+name = "orders"
+topic = "orders/{shop}"
+to = ["inbox", { destination = "exact", guarantee = "exactly_once" }, "flaky"]
+
+[[routes]]
+name = "notes"
+topic = "notes/#"
+to = ["inbox"]
+
+[[routes]]
+name = "sure"
+topic = "sure/#"
+ack = "delivered"
+to = ["inbox"]
+
+[[routes]]
+name = "slow"
+topic = "slow/#"
+to = ["slow"]
+"#;
+
+pub const STREAMS: [&str; 2] = ["inbox", "exact"];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub id: String,
+    pub family: Family,
+    pub topic: String,
+    pub key: Option<String>,
+    pub content_type: &'static str,
+    pub payload: Vec<u8>,
+}
+
+/// Which message of whom: what an id says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name {
+    pub publisher: u32,
+    pub number: u32,
+}
+
+/// The publisher whose messages all go to the slow destination.
+pub const SLOW_PUBLISHER: u32 = 0;
+const KEYS: u32 = 4;
+const LARGE_BYTES: usize = 60_000;
+
+impl Name {
+    pub fn id(self) -> String {
+        format!("{}-{}", self.publisher, self.number)
+    }
+
+    pub fn parse(id: &str) -> Option<Self> {
+        let (publisher, number) = id.split_once('-')?;
+        Some(Self {
+            publisher: publisher.parse().ok()?,
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+impl Family {
+    const fn topic(self) -> &'static str {
+        match self {
+            Self::Orders => "orders/north",
+            Self::Notes => "notes/a/b",
+            Self::Sure => "sure/x",
+            Self::Slow => "slow/1",
+        }
+    }
+
+    pub const fn destinations(self) -> &'static [&'static str] {
+        match self {
+            Self::Orders => &["inbox", "exact", "flaky"],
+            Self::Notes | Self::Sure => &["inbox"],
+            Self::Slow => &["slow"],
+        }
+    }
+}
+
+pub fn message(seed: u64, name: Name) -> Message {
+    let mix = (u64::from(name.publisher) << 32) | u64::from(name.number);
+    let mut random = fastrand::Rng::with_seed(seed ^ mix.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let family = match random.u8(..10) {
+        _ if name.publisher == SLOW_PUBLISHER => Family::Slow,
+        0..7 => Family::Orders,
+        7..9 => Family::Notes,
+        _ => Family::Sure,
+    };
+    let key =
+        (random.u8(..8) > 0).then(|| format!("{}-key-{}", name.publisher, random.u32(..KEYS)));
+    let length = match random.u8(..100) {
+        0 => LARGE_BYTES,
+        1 => 0,
+        _ => random.usize(1..800),
+    };
+    let letters: String = std::iter::repeat_with(|| random.alphanumeric())
+        .take(length)
+        .collect();
+    let (content_type, payload) = match random.u8(..3) {
+        0 => ("text/plain", format!("{letters}é").into_bytes()),
+        1 => (
+            "application/json",
+            format!("{{\"n\":{},\"x\":\"{letters}\"}}", name.number).into(),
+        ),
+        _ => {
+            let mut bytes = letters.into_bytes();
+            bytes.push(0xff);
+            ("application/octet-stream", bytes)
+        }
+    };
+    let topic = family.topic().to_owned();
+    Message {
+        id: name.id(),
+        family,
+        topic,
+        key,
+        content_type,
+        payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_follows_from_its_name_and_seed() {
+        let name = Name {
+            publisher: 3,
+            number: 9,
+        };
+        assert_eq!(message(1, name), message(1, name));
+        assert_ne!(message(1, name).payload, message(2, name).payload);
+        assert_eq!(Name::parse(&name.id()), Some(name));
+        assert_eq!(Name::parse("x"), None);
+        let slow = Name {
+            publisher: SLOW_PUBLISHER,
+            number: 1,
+        };
+        assert_eq!(message(1, slow).family, Family::Slow);
+    }
+}

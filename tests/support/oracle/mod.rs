@@ -1,0 +1,380 @@
+//! The oracle: the real process under seeded kills and pauses, publishers that insist, readers
+//! that don't trust them, and a judgement of everything that they saw.
+//!
+//! `run` is one such history. It returns what was violated; whether that is a failure is for the
+//! caller to say, since planted faults must be found.
+
+mod checks;
+mod content;
+mod publisher;
+mod reader;
+mod schedule;
+mod violation;
+
+pub use violation::{Kind, Violation};
+
+use super::metrics::{self, CountsByDestination};
+use super::process::{Gateway, START_LIMIT, program};
+use checks::{Arrived, Doubles};
+use content::{Name, SETTINGS, STREAMS, message};
+use publisher::{Acked, Published, Publisher, Shared};
+use reader::Read;
+use rustix::process::Signal;
+use schedule::{Action, schedule};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long everything may take to be settled once nobody publishes any more.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// A kill waits so long for work to be unsettled, then comes all the same.
+const BIAS_LIMIT: Duration = Duration::from_millis(250);
+
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    /// How long publishers and disturbances go on.
+    pub duration: Duration,
+    pub publishers: u32,
+    pub kills: u32,
+    pub pauses: u32,
+    /// A fault planted in the cores.
+    pub fault: Option<&'static str>,
+}
+
+#[derive(Debug, Default)]
+pub struct Report {
+    pub violations: Vec<Violation>,
+    pub acked: usize,
+    pub repeated: usize,
+    pub conflicts: usize,
+    pub looked_up: usize,
+    pub refusals: usize,
+    pub kills: usize,
+    /// Kills that came while a publish had no answer or a delivery was pending.
+    pub kills_unsettled: usize,
+    /// The latter alone.
+    pub kills_pending: usize,
+    pub pauses: usize,
+    pub restarts: usize,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            acked,
+            repeated,
+            conflicts,
+            looked_up,
+            refusals,
+            ..
+        } = self;
+        let Self {
+            kills,
+            kills_unsettled,
+            kills_pending,
+            pauses,
+            restarts,
+            ..
+        } = self;
+        write!(
+            f,
+            "{acked} acknowledged, {repeated} repeated, {conflicts} contradicted, "
+        )?;
+        write!(
+            f,
+            "{looked_up} looked up, {refusals} told to wait; {kills} kills, "
+        )?;
+        write!(
+            f,
+            "{kills_unsettled} of them with work unsettled ({kills_pending} with "
+        )?;
+        write!(
+            f,
+            "deliveries pending), {pauses} pauses, {restarts} restarts; "
+        )?;
+        write!(f, "{} violations", self.violations.len())?;
+        self.violations
+            .iter()
+            .try_for_each(|violation| write!(f, "\n  {violation}"))
+    }
+}
+
+/// One history. Everything that is done follows from the seed; when it lands does not.
+pub fn run(setup: &Setup) -> Report {
+    let mut gateway = Gateway::new(&program(), &settings());
+    if let Some(fault) = setup.fault {
+        gateway.variable("CAUSEWAY_FAULT", fault);
+    }
+    let shared = Shared {
+        seed: setup.seed,
+        http: gateway.http,
+        stop: AtomicBool::new(false),
+        in_flight: AtomicUsize::new(0),
+    };
+    let mut report = Report::default();
+    if let Err(why) = gateway.start() {
+        report.violations.push(Violation::new(Kind::Process, why));
+        return report;
+    }
+    let readers_stop = AtomicBool::new(false);
+    let (published, followed) = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..setup.publishers)
+            .map(|number| Publisher::new(&shared, number))
+            .map(|publisher| scope.spawn(|| publisher.run()))
+            .collect();
+        let readers = STREAMS.map(|stream| {
+            let client = gateway.client(ANSWER_LIMIT);
+            scope.spawn(|| reader::follow(client, stream, setup.seed, &readers_stop))
+        });
+        let disturbed = disturb(&mut gateway, setup, &shared, &mut report);
+        shared.stop.store(true, Ordering::Relaxed);
+        let published: Vec<Published> = publishers
+            .into_iter()
+            .map(|p| p.join().expect("a publisher panicked"))
+            .collect();
+        readers_stop.store(true, Ordering::Relaxed);
+        let followed = readers.map(|r| r.join().expect("a reader panicked"));
+        report.violations.extend(disturbed.err());
+        (published, followed)
+    });
+    let history = collect(setup.seed, published, &mut report);
+    if gateway.pid().is_some()
+        && let Err(violation) = judge(&mut gateway, &history, &followed, &mut report)
+    {
+        report.violations.push(violation);
+    }
+    if !report.violations.is_empty() {
+        eprintln!("{}", gateway.log_tail());
+    }
+    report.violations = checks::shorten(std::mem::take(&mut report.violations));
+    report
+}
+
+/// What all publishers did, together.
+struct History {
+    seed: u64,
+    acked: Vec<Acked>,
+    unanswered: Vec<Name>,
+}
+
+fn collect(seed: u64, published: Vec<Published>, report: &mut Report) -> History {
+    let mut history = History {
+        seed,
+        acked: Vec::new(),
+        unanswered: Vec::new(),
+    };
+    for mut one in published {
+        history.acked.append(&mut one.acked);
+        history.unanswered.extend(one.unanswered);
+        report.repeated += one.repeated;
+        report.conflicts += one.conflicts;
+        report.looked_up += one.looked_up;
+        report.refusals += one.refusals;
+        report.violations.append(&mut one.violations);
+    }
+    report.acked = history.acked.len();
+    history
+}
+
+/// Does what the schedule says; afterwards the gateway runs and is ready.
+fn disturb(
+    gateway: &mut Gateway,
+    setup: &Setup,
+    shared: &Shared,
+    report: &mut Report,
+) -> Result<(), Violation> {
+    let started = Instant::now();
+    let process = |why| Violation::new(Kind::Process, why);
+    for step in schedule(setup.seed, setup.duration, setup.kills, setup.pauses) {
+        thread::sleep(step.after);
+        if let Some(status) = gateway.ended() {
+            return Err(process(format!("ended by itself: {status}")));
+        }
+        match step.action {
+            Action::Kill { down, again } => {
+                kill_unsettled(gateway, shared, report);
+                thread::sleep(down);
+                if let Some(again) = again {
+                    gateway.spawn();
+                    thread::sleep(again);
+                    kill(gateway, shared, 0, report);
+                }
+                gateway.start().map_err(process)?;
+            }
+            Action::Pause { still } => {
+                gateway.signal(Signal::STOP);
+                thread::sleep(still);
+                gateway.signal(Signal::CONT);
+                report.pauses += 1;
+            }
+            Action::Restart => {
+                gateway.terminate(STOP_LIMIT).map_err(process)?;
+                gateway.start().map_err(process)?;
+                report.restarts += 1;
+            }
+        }
+    }
+    // The last stretch without a disturbance: what is forgotten now, no recovery brings back.
+    let rest = setup
+        .duration
+        .saturating_sub(started.elapsed())
+        .max(setup.duration / 8);
+    thread::sleep(rest);
+    Ok(())
+}
+
+/// SIGKILL at a moment when something is unsettled, if such a moment comes soon.
+fn kill_unsettled(gateway: &mut Gateway, shared: &Shared, report: &mut Report) {
+    let deadline = Instant::now() + BIAS_LIMIT;
+    loop {
+        let pending = counts(gateway).map_or(0, |counts| pending(&counts));
+        let in_flight = shared.in_flight.load(Ordering::SeqCst);
+        if pending > 0 || in_flight > 0 || Instant::now() > deadline {
+            kill(gateway, shared, pending, report);
+            return;
+        }
+    }
+}
+
+fn kill(gateway: &mut Gateway, shared: &Shared, pending: u64, report: &mut Report) {
+    let in_flight = shared.in_flight.load(Ordering::SeqCst);
+    gateway.kill();
+    report.kills += 1;
+    report.kills_unsettled += usize::from(pending > 0 || in_flight > 0);
+    report.kills_pending += usize::from(pending > 0);
+}
+
+fn pending(counts: &CountsByDestination) -> u64 {
+    counts.values().map(|counts| counts.pending).sum()
+}
+
+fn counts(gateway: &Gateway) -> Result<CountsByDestination, String> {
+    match gateway.health_client().get("/metrics") {
+        Ok(r) if r.status == 200 => metrics::counts(&String::from_utf8_lossy(&r.body)),
+        Ok(response) => Err(format!("/metrics: {response}")),
+        Err(trouble) => Err(format!("/metrics: {trouble}")),
+    }
+}
+
+/// The end: everything settles, and then all accounts are compared.
+fn judge(
+    gateway: &mut Gateway,
+    history: &History,
+    followed: &[Read],
+    report: &mut Report,
+) -> Result<(), Violation> {
+    let counted = settle(gateway, report)?;
+    let violations = &mut report.violations;
+    violations.extend(checks::positions(&history.acked));
+    for (stream, followed) in STREAMS.iter().zip(followed) {
+        let read = reader::read_all(gateway.client(ANSWER_LIMIT), stream, history.seed)
+            .map_err(|why| Violation::new(Kind::Answer, why))?;
+        let arrived = Arrived {
+            seed: history.seed,
+            destination: stream,
+            names: &read.names,
+            doubles: Doubles::Never,
+        };
+        violations.extend(checks::arrivals(arrived, &history.acked));
+        violations.extend(checks::prefix(stream, &followed.names, &read.names));
+        violations.extend(followed.violations.iter().cloned());
+        violations.extend(read.violations);
+    }
+    look_up_all(gateway, history, violations);
+    violations.extend(checks::equation("/metrics", &counted));
+    let History {
+        seed,
+        acked,
+        unanswered,
+    } = history;
+    violations.extend(checks::planned(*seed, &counted, acked, unanswered));
+    compare_with_logs(gateway, &counted, violations)
+}
+
+/// Waits until nothing is pending.
+fn settle(gateway: &Gateway, report: &mut Report) -> Result<CountsByDestination, Violation> {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let counts = counts(gateway).map_err(|why| Violation::new(Kind::Answer, why))?;
+        if pending(&counts) == 0 {
+            return Ok(counts);
+        }
+        if Instant::now() > deadline {
+            for (name, counts) in counts.iter().filter(|(_, counts)| counts.pending > 0) {
+                let detail = format!("{name}: after {SETTLE_LIMIT:?}: {counts}");
+                report
+                    .violations
+                    .push(Violation::new(Kind::Unsettled, detail));
+            }
+            return Ok(counts);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Every acknowledged id is found, settled.
+fn look_up_all(gateway: &Gateway, history: &History, violations: &mut Vec<Violation>) {
+    let mut client = gateway.client(ANSWER_LIMIT);
+    for acked in &history.acked {
+        let message = message(history.seed, acked.name);
+        let wrong = match publisher::look_up(&mut client, &message) {
+            None => Some("no answer".to_owned()),
+            Some(response) => match publisher::looked_up(&response, *acked) {
+                Ok(state) if state == "stored" => Some(format!("still pending: {response}")),
+                Ok(_) => None,
+                Err(why) => Some(format!("{why}: {response}")),
+            },
+        };
+        if let Some(why) = wrong {
+            let detail = format!("look-up of {}: {why}", message.id);
+            violations.push(Violation::new(Kind::LookUp, detail));
+        }
+    }
+}
+
+/// Stops it, walks the logs, starts it again: three times the same counts.
+fn compare_with_logs(
+    gateway: &mut Gateway,
+    counted: &CountsByDestination,
+    violations: &mut Vec<Violation>,
+) -> Result<(), Violation> {
+    let process = |why| Violation::new(Kind::Process, why);
+    gateway.terminate(STOP_LIMIT).map_err(process)?;
+    let output = gateway.run(&["journal", "verify", "--json"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(process(format!(
+            "journal verify: {}: {text}{said}",
+            output.status
+        )));
+    }
+    let walked = serde_json::from_str(&text)
+        .map_err(|e| e.to_string())
+        .and_then(|report| metrics::walked_counts(&report))
+        .map_err(|why| Violation::new(Kind::Counts, format!("journal verify: {why}")))?;
+    violations.extend(checks::equation("journal verify", &walked));
+    violations.extend(checks::same_counts(
+        ("/metrics", counted),
+        ("logs", &walked),
+    ));
+    gateway.spawn();
+    gateway.wait_ready(START_LIMIT).map_err(process)?;
+    let again = counts(gateway).map_err(|why| Violation::new(Kind::Answer, why))?;
+    violations.extend(checks::same_counts(
+        ("/metrics", counted),
+        ("after a restart", &again),
+    ));
+    Ok(())
+}
+
+fn settings() -> String {
+    format!(
+        "{SETTINGS}\n[destinations.flaky]\ntype = \"stream\"\n\n\
+         [destinations.slow]\ntype = \"stream\"\nbacklog = \"16KiB\"\n"
+    )
+}

@@ -68,6 +68,17 @@ impl Clock {
         }
     }
 
+    /// Microseconds since the clock was made, to measure with.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        match self {
+            Self::System { started } => {
+                u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+            }
+            Self::Manual(times) => times.0.load(Ordering::Relaxed) * 1000,
+        }
+    }
+
     #[must_use]
     pub fn wall(&self) -> Wall {
         match self {

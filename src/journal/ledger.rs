@@ -145,6 +145,17 @@ impl LaneLedger {
         Ok(())
     }
 
+    /// Another lane owes the delivery in this one's place: as if it had never been planned here.
+    /// False if it isn't owed.
+    pub fn give_up(&mut self, at: DeliveryId, bytes: u64) -> bool {
+        if !self.owed.remove(at) {
+            return false;
+        }
+        self.owed_bytes = self.owed_bytes.saturating_sub(bytes);
+        self.counts.planned -= 1;
+        true
+    }
+
     /// One delivery is settled.
     pub fn settle(&mut self, settlement: &Settlement) -> Result<(), LedgerError> {
         self.settle_run(&SettledRun {

@@ -1,9 +1,107 @@
 //! Accepted envelopes: their identity, what is owed for them, and what became of them.
 //!
 //! What lives here: the dedup window, the lanes' ledgers, the catalog of names, the log they are
-//! kept in. What must not: protocols, tokio.
+//! kept in, its two threads. What must not: protocols, and of tokio anything but channels.
 
+mod catalog;
+mod core;
+mod feed;
 pub mod fingerprint;
-pub mod ledger;
-pub mod settlements;
+mod idlog;
+pub mod ids;
+mod idtable;
+mod inbox;
+mod keeper;
+mod ledger;
+pub mod lookup;
+mod open;
+mod records;
+mod settlements;
+mod shapes;
+mod snapshot;
+mod state;
+mod thread;
+mod verify;
+mod waiters;
 pub mod window;
+
+pub use self::core::{Accepted, Answer, Journal, Step};
+pub use idtable::Targets;
+pub use keeper::{CheckpointImage, Keeper};
+pub use ledger::{Counts, LaneLedger};
+pub use open::{JournalOptions, Opened, Report, open, settlements_for};
+pub use settlements::SinkMarks;
+pub use state::{Counters, LaneState, Shared, Space};
+pub use thread::{Handle, Receipts, Running, send_receipts, start};
+pub use verify::{LaneWalk, Walk, verify};
+pub use window::WindowLimits;
+
+use crate::log::{OpenError, Record};
+use crate::message::{Fingerprint, LaneId, Message, RouteId, Settlement};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The lane of what the door itself dead-letters, and the route of what no route matched. They
+/// are the first names of every journal.
+pub const DOOR_LANE: LaneId = LaneId(0);
+pub const DOOR_ROUTE: RouteId = RouteId(0);
+
+/// An envelope with its plan, encoded, on its way to the journal's thread.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub message: Arc<Message>,
+    pub record: Record,
+    /// None: it came without an id, and no duplicate of it can be known.
+    pub fingerprint: Option<Fingerprint>,
+    /// By ordinal: whether a delivery goes to the door's dead letters where its lane's backlog is
+    /// full. Empty: such an envelope is refused whole.
+    pub dead_letter_when_full: Vec<bool>,
+}
+
+impl Submission {
+    /// Encodes and checksums the message: the one copy of its payload.
+    #[must_use]
+    pub fn new(message: Arc<Message>, fingerprint: Option<Fingerprint>) -> Self {
+        let mut body = Vec::new();
+        crate::message::record::encode(&message, fingerprint.as_ref(), &mut body);
+        Self {
+            message,
+            record: Record::new(body),
+            fingerprint,
+            dead_letter_when_full: Vec::new(),
+        }
+    }
+}
+
+/// Settlements of one lane, in the order in which it gave them.
+#[derive(Clone, Debug)]
+pub struct SettleGroup {
+    pub lane: LaneId,
+    pub settlements: Vec<Settlement>,
+    /// Offsets of the lane's sink and dead-letter log up to which everything is settled, once these are.
+    pub marks: SinkMarks,
+}
+
+/// Why the journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: no checkpoint can be read: {detail}", dir.display())]
+    Checkpoint { dir: PathBuf, detail: String },
+    #[error("{}: {detail}", dir.display())]
+    Record { dir: PathBuf, detail: String },
+}
+
+impl JournalError {
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,34 @@ impl Shared {
             .cloned()
     }
 
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The active segment.
+    #[must_use]
+    pub fn last_segment(&self) -> Option<Arc<Segment>> {
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .cloned()
+    }
+
+    /// Bytes that the next new segment will take.
+    #[must_use]
+    pub fn next_segment_bytes(&self) -> u64 {
+        self.next_segment_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next segment can be made of a retired one, without new space.
+    #[must_use]
+    pub fn has_spare(&self) -> bool {
+        let wanted = self.next_segment_bytes();
+        self.pool().spares.iter().any(|s| s.bytes >= wanted / 2)
+    }
+
     /// How many segments are ready to be written.
     #[must_use]
     pub fn ready(&self) -> usize {

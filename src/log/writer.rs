@@ -95,6 +95,12 @@ impl Log {
         self.failed.as_deref()
     }
 
+    /// The largest batch that any segment of this log takes.
+    #[must_use]
+    pub const fn largest_batch_ever(&self) -> u64 {
+        self.sizes.max_segment_bytes - SEGMENT_HEADER_BYTES
+    }
+
     /// The largest batch, in bytes on disk, that an append would take now.
     #[must_use]
     pub fn room(&self, urgency: Urgency) -> u64 {

@@ -114,6 +114,14 @@ impl DeliverySet {
         all
     }
 
+    /// Adds the positions in the range to `out`.
+    pub fn collect_positions(&self, positions: RangeInclusive<u64>, out: &mut RoaringTreemap) {
+        for (_, bitmap) in &self.by_ordinal {
+            let found = from_position(bitmap, *positions.start());
+            out.extend(found.take_while(|p| positions.contains(p)));
+        }
+    }
+
     /// How many deliveries have a position in the range.
     #[must_use]
     pub fn count_in(&self, positions: RangeInclusive<u64>) -> u64 {

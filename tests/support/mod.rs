@@ -7,6 +7,5 @@ pub mod client;
 pub mod metrics;
 pub mod oracle;
 pub mod process;
-pub mod ratio;
 pub mod sim_disk;
 pub mod skip;

@@ -194,6 +194,19 @@ impl Window {
         since_evicted.map_or(window, |since| since.min(window))
     }
 
+    #[must_use]
+    pub const fn limits(&self) -> WindowLimits {
+        self.limits
+    }
+
+    /// No normal id of a lower position is remembered: they come and go in the order of positions.
+    #[must_use]
+    pub fn oldest_position(&self) -> Option<Position> {
+        self.queues[NORMAL]
+            .front(&self.slab)
+            .map(slab::Slot::position)
+    }
+
     /// Entries, with those whose end came and that weren't removed yet.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,105 @@
+//! Fresh deliveries on their way from the journal's thread to one lane, in bounded memory.
+//!
+//! Invariant: what is queued is a run of what the lane owes, in order. When it would grow over its bound
+//! the inbox *lags*: nothing more is queued, and once it is empty the lane reads on from the segments, until
+//! it is level.
+
+use crate::message::{Delivery, DeliveryId};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+const MAX_INBOX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_INBOX_DELIVERIES: usize = 8192;
+
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    more: Notify,
+}
+
+struct Queue {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+    lags: bool,
+}
+
+impl Inbox {
+    /// Lags at first: what was owed before the start is in the segments.
+    #[must_use]
+    pub fn new() -> Self {
+        let queue = Queue {
+            deliveries: VecDeque::new(),
+            bytes: 0,
+            lags: true,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            more: Notify::new(),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called after the ledger owes the deliveries. They are in journal order.
+    pub fn push(&self, deliveries: impl IntoIterator<Item = Delivery>) {
+        let mut queue = self.queue();
+        for delivery in deliveries {
+            let bytes = queue.bytes + delivery.size_bytes as usize;
+            queue.lags |= bytes > MAX_INBOX_BYTES || queue.deliveries.len() >= MAX_INBOX_DELIVERIES;
+            if queue.lags {
+                break;
+            }
+            queue.bytes = bytes;
+            queue.deliveries.push_back(delivery);
+        }
+        drop(queue);
+        self.more.notify_one();
+    }
+
+    /// Takes queued deliveries that aren't before `cursor`. The flag says that the queue is empty
+    /// and more is in the segments.
+    pub fn take(
+        &self,
+        cursor: DeliveryId,
+        max_count: usize,
+        max_bytes: usize,
+    ) -> (Vec<Delivery>, bool) {
+        let mut queue = self.queue();
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < max_count && bytes < max_bytes {
+            let Some(delivery) = queue.deliveries.pop_front() else {
+                break;
+            };
+            queue.bytes -= delivery.size_bytes as usize;
+            // Read from the segments already, while it lagged.
+            if delivery.at >= cursor {
+                bytes += delivery.size_bytes as usize;
+                taken.push(delivery);
+            }
+        }
+        let lags = queue.lags && queue.deliveries.is_empty();
+        (taken, lags)
+    }
+
+    /// Ends the lag if `level` says so under the inbox's lock, so that no push falls between.
+    pub fn catch_up(&self, level: impl FnOnce() -> bool) -> bool {
+        let mut queue = self.queue();
+        if level() {
+            queue.lags = false;
+        }
+        !queue.lags
+    }
+
+    /// Returns when something was pushed since the last call returned.
+    pub async fn more(&self) {
+        self.more.notified().await;
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}

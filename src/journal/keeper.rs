@@ -1,0 +1,427 @@
+//! The housekeeper: keeps segments ready, writes index files and checkpoints, and gives back what
+//! nobody needs. One step at a time, beside the journal's thread.
+
+use super::core::Journal;
+use super::idlog::SealedQueue;
+use super::idtable::{self, IdEntry};
+use super::lookup::ids_of;
+use super::state::{Shared, Space};
+use crate::clock::{Clock, Mono};
+use crate::log::disk::Disk;
+use crate::log::{
+    self, Checkpoints, Cursor, Keep, Record, SEGMENT_HEADER_BYTES, Segment, write_index,
+};
+use crate::message::Position;
+use roaring::RoaringTreemap;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Ready beyond the reserve, so that the writer never waits.
+const READY_AHEAD: usize = 1;
+/// A checkpoint is due this long after the last one if anything was written.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// Sealed segments that stay as they are, whatever is settled in them: for look-ups, and
+/// because much of the newest is about to be settled anyway.
+const KEEP_SEALED: usize = 2;
+/// A run of segments is rewritten when no more than this part of it is still needed.
+const MAX_LIVE_FRACTION: f64 = 0.5;
+/// Bytes an id takes in a table.
+const ID_BYTES: u64 = 40;
+
+pub struct Keeper {
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    sealed: Arc<SealedQueue>,
+    checkpoints: Checkpoints,
+    max_bytes: u64,
+    keep_free_bytes: u64,
+    reserve_segments: usize,
+    clock: Clock,
+    /// Up to where the newest checkpoint knows everything.
+    covered: Option<Cursor>,
+    checkpointed_at: Mono,
+    /// How many ids and records sealed segments have, by their last number.
+    contents: BTreeMap<u64, Content>,
+    problem: Option<String>,
+}
+
+pub(super) struct KeeperParts {
+    pub disk: Arc<dyn Disk>,
+    pub shared: Arc<Shared>,
+    pub sealed: Arc<SealedQueue>,
+    pub checkpoints: Checkpoints,
+    pub max_bytes: u64,
+    pub keep_free_bytes: u64,
+    pub reserve_segments: usize,
+    pub clock: Clock,
+    pub covered: Option<Cursor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    ids: u64,
+    records: u64,
+}
+
+/// A checkpoint's content, made by the journal's thread between two batches.
+pub struct CheckpointImage {
+    pub cursor: Cursor,
+    pub bytes: Vec<u8>,
+}
+
+impl Keeper {
+    pub(super) fn new(parts: KeeperParts) -> Self {
+        Self {
+            checkpointed_at: parts.clock.mono(),
+            disk: parts.disk,
+            shared: parts.shared,
+            sealed: parts.sealed,
+            checkpoints: parts.checkpoints,
+            max_bytes: parts.max_bytes,
+            keep_free_bytes: parts.keep_free_bytes,
+            reserve_segments: parts.reserve_segments,
+            clock: parts.clock,
+            covered: parts.covered,
+            contents: BTreeMap::new(),
+            problem: None,
+        }
+    }
+
+    /// What last went wrong, if it still does. Nothing of it loses anything; space isn't given back.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// One round without a checkpoint.
+    pub fn step(&mut self) {
+        let result = self
+            .make_ready()
+            .and_then(|()| self.write_indexes())
+            .and_then(|()| self.give_back());
+        self.note(result);
+    }
+
+    fn note(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) => self.problem = None,
+            Err(e) => {
+                let text = e.to_string();
+                if self.problem.as_ref() != Some(&text) {
+                    tracing::warn!("journal housekeeping: {text}");
+                }
+                self.problem = Some(text);
+            }
+        }
+    }
+
+    /// Keeps segments ready, within `max_bytes` and without using up the disk.
+    fn make_ready(&mut self) -> io::Result<()> {
+        let log = self.shared.reader.shared();
+        loop {
+            let free = self.disk.free_bytes(log.dir())?;
+            let next = log.next_segment_bytes();
+            let ready = log.ready();
+            // Within the reserve it is better to use up the disk than to have no room for settlements.
+            let essential = ready < self.reserve_segments;
+            let disk_is_full = free < self.keep_free_bytes;
+            let max_reached = log.total_bytes() + next > self.max_bytes;
+            let wanted = ready < self.reserve_segments + READY_AHEAD;
+            self.shared
+                .set_space(match (disk_is_full, max_reached && wanted) {
+                    (true, _) => Space::DiskFull,
+                    (_, true) => Space::JournalFull,
+                    _ => Space::Enough,
+                });
+            let from_spares = log.has_spare();
+            if !wanted || (!essential && !from_spares && (disk_is_full || max_reached)) {
+                return Ok(());
+            }
+            if let Err(e) = log.prepare() {
+                self.shared.set_space(Space::DiskFull);
+                return Err(e);
+            }
+        }
+    }
+
+    fn write_indexes(&mut self) -> io::Result<()> {
+        let mut left = self.sealed.take().into_iter();
+        while let Some(sealed) = left.next() {
+            let result = self.write_index(&sealed.segment, &sealed.ids);
+            if let Err(e) = result {
+                // Only a cache, but wanted: tried again in the next round.
+                self.sealed.push(sealed);
+                left.for_each(|s| self.sealed.push(s));
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_index(&mut self, segment: &Segment, found: &[IdEntry]) -> io::Result<()> {
+        let mut blob = Vec::new();
+        self.shared
+            .read_shapes(|shapes| idtable::encode(found, shapes, &mut blob));
+        write_index(&*self.disk, segment, &blob)?;
+        let records = segment.with_extent(|e| e.end_position.0 - e.first_position.0);
+        self.contents.insert(
+            segment.header.last_seq,
+            Content {
+                ids: found.len() as u64,
+                records,
+            },
+        );
+        Ok(())
+    }
+
+    /// Whether a checkpoint is worth its writing.
+    #[must_use]
+    pub fn checkpoint_is_due(&self) -> bool {
+        let end = self.end_batch();
+        let covered = self.covered.map_or((0, 0), |c| (c.segment, c.batch));
+        let active = self.active_seq();
+        let old = self.clock.mono().since(self.checkpointed_at) >= CHECKPOINT_EVERY;
+        active > covered.0 || (end > covered.1 && old)
+    }
+
+    fn active_seq(&self) -> u64 {
+        self.shared
+            .reader
+            .shared()
+            .last_segment()
+            .map_or(0, |s| s.header.last_seq)
+    }
+
+    fn end_batch(&self) -> u64 {
+        self.shared
+            .reader
+            .shared()
+            .last_segment()
+            .map_or(0, |s| s.with_extent(|e| e.end_batch))
+    }
+
+    /// Writes a checkpoint. What it covers may be given back from then on.
+    pub fn checkpoint(&mut self, image: &CheckpointImage) {
+        let result = self.checkpoints.write(&image.bytes);
+        if result.is_ok() {
+            self.covered = Some(image.cursor);
+            self.checkpointed_at = self.clock.mono();
+            self.shared
+                .counters
+                .checkpoints
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        self.note(result);
+    }
+
+    /// Retires segments of which nothing is needed, and rewrites runs of which little is.
+    fn give_back(&mut self) -> io::Result<()> {
+        let views = self.views()?;
+        let dead: Vec<u64> = views.iter().filter(|v| v.is_dead).map(|v| v.seq).collect();
+        self.retire(&dead)?;
+        let views: Vec<View> = views.into_iter().filter(|v| !v.is_dead).collect();
+        let target = self.shared.reader.shared().next_segment_bytes();
+        if let Some(run) = choose_run(&views, target) {
+            let seqs: Vec<u64> = views[run].iter().map(|v| v.seq).collect();
+            self.compact(&seqs)?;
+        }
+        Ok(())
+    }
+
+    /// Sealed segments that the checkpoint covers, oldest first, with what is needed of each.
+    fn views(&mut self) -> io::Result<Vec<View>> {
+        let Some(covered) = self.covered else {
+            return Ok(Vec::new());
+        };
+        let mut segments = self.shared.reader.shared().segments();
+        let newest_kept = segments.len().saturating_sub(1 + KEEP_SEALED);
+        segments.truncate(newest_kept);
+        let mut views = Vec::new();
+        for segment in segments {
+            if segment.header.last_seq < covered.segment {
+                views.push(self.view(&segment)?);
+            }
+        }
+        Ok(views)
+    }
+
+    fn view(&mut self, segment: &Segment) -> io::Result<View> {
+        let seq = segment.header.last_seq;
+        let content = match self.contents.get(&seq) {
+            Some(content) => *content,
+            None => {
+                let ids = ids_of(&*self.disk, &self.shared, segment)?.len() as u64;
+                let records = segment.with_extent(|e| e.end_position.0 - e.first_position.0);
+                *self.contents.entry(seq).or_insert(Content { ids, records })
+            }
+        };
+        let extent = segment.with_extent(|e| (e.first_position.0, e.end_position.0, e.data_end));
+        let (first, end, data_end) = extent;
+        let owed = self.owed_in(first, end).len();
+        let data_bytes = data_end - SEGMENT_HEADER_BYTES;
+        let record_bytes = data_bytes.checked_div(content.records.max(1)).unwrap_or(0);
+        let ids = if end <= self.shared.ids_from().0 {
+            0
+        } else {
+            content.ids
+        };
+        Ok(View {
+            seq,
+            is_dead: owed == 0 && ids == 0,
+            live_bytes: (owed * record_bytes + ids * ID_BYTES).min(data_bytes),
+            file_bytes: segment.file_bytes,
+        })
+    }
+
+    /// Positions in the range of which any lane owes a delivery.
+    fn owed_in(&self, first: u64, end: u64) -> RoaringTreemap {
+        let mut owed = RoaringTreemap::new();
+        if end > first {
+            for lane in self.shared.lanes() {
+                lane.ledger()
+                    .owed()
+                    .collect_positions(first..=end - 1, &mut owed);
+            }
+        }
+        owed
+    }
+
+    fn segments_of(&self, seqs: &[u64]) -> Vec<Arc<Segment>> {
+        let mut all = self.shared.reader.shared().segments();
+        all.retain(|s| seqs.contains(&s.header.last_seq));
+        all
+    }
+
+    fn retire(&mut self, seqs: &[u64]) -> io::Result<()> {
+        for seq in seqs {
+            let gone = self.segments_of(&[*seq]);
+            let Some(range) = gone
+                .first()
+                .map(|s| s.with_extent(|e| (e.first_position, e.end_position)))
+            else {
+                continue;
+            };
+            self.shared.reader.shared().retire(&gone)?;
+            self.contents.remove(seq);
+            self.shared.forget(range.0, range.1);
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self, seqs: &[u64]) -> io::Result<()> {
+        let run = self.segments_of(seqs);
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            return Ok(());
+        };
+        let (start, end) = (
+            first.with_extent(|e| e.first_position.0),
+            last.with_extent(|e| e.end_position.0),
+        );
+        let ids_from = self.shared.ids_from();
+        let mut found = Vec::new();
+        for segment in &run {
+            found.extend(ids_of(&*self.disk, &self.shared, segment)?);
+        }
+        found.retain(|id| id.position >= ids_from);
+        let owed = self.owed_in(start, end);
+        let records = owed.len();
+        let gone = found
+            .iter()
+            .filter(|id| !owed.contains(id.position.0))
+            .copied()
+            .collect();
+        let mut keep = KeepOwed {
+            owed,
+            gone,
+            shared: &self.shared,
+        };
+        let new = log::compact(self.shared.reader.shared(), &run, &mut keep)?;
+        for seq in seqs {
+            self.contents.remove(seq);
+        }
+        if let Some(segment) = new {
+            self.write_index(&segment, &found)?;
+            let content = Content {
+                ids: found.len() as u64,
+                records,
+            };
+            self.contents.insert(segment.header.last_seq, content);
+        } else {
+            self.shared.forget(Position(start), Position(end));
+        }
+        self.shared
+            .counters
+            .compactions
+            .fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Keeps records that are owed, and in place of the others their ids.
+struct KeepOwed<'a> {
+    owed: RoaringTreemap,
+    gone: Vec<IdEntry>,
+    shared: &'a Shared,
+}
+
+impl Keep for KeepOwed<'_> {
+    fn keeps(&mut self, position: Position, _: &[u8]) -> bool {
+        self.owed.contains(position.0)
+    }
+
+    fn instead(&mut self) -> Vec<Record> {
+        self.shared
+            .read_shapes(|shapes| idtable::records(&self.gone, shapes))
+    }
+}
+
+/// A sealed segment as compaction sees it.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    seq: u64,
+    /// Nothing in it is owed, and no id in it is in the window.
+    is_dead: bool,
+    /// An estimate: records differ in size.
+    live_bytes: u64,
+    file_bytes: u64,
+}
+
+/// The first run of neighbours that is worth rewriting: what is needed of all of them fits into one
+/// segment and is at most half of what they take.
+fn choose_run(views: &[View], target_bytes: u64) -> Option<std::ops::Range<usize>> {
+    for start in 0..views.len() {
+        let (mut live, mut files) = (0, 0);
+        let mut best = None;
+        for (i, view) in views.iter().enumerate().skip(start) {
+            live += view.live_bytes;
+            files += view.file_bytes;
+            if live > target_bytes {
+                break;
+            }
+            // The header of the new file counts too: else small files would be rewritten for ever.
+            let after = (live + 2 * SEGMENT_HEADER_BYTES) as f64;
+            if after <= files as f64 * MAX_LIVE_FRACTION {
+                best = Some(start..i + 1);
+            }
+        }
+        if best.is_some() {
+            return best;
+        }
+    }
+    None
+}
+
+impl Journal {
+    /// What a checkpoint of this moment holds. Everything before its cursor is durable and applied.
+    #[must_use]
+    pub fn checkpoint_image(&self) -> CheckpointImage {
+        let cursor = self.log.end();
+        CheckpointImage {
+            cursor,
+            bytes: self.snapshot(cursor).encode(),
+        }
+    }
+}

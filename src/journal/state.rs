@@ -1,0 +1,246 @@
+//! What the journal's thread, the housekeeper, the door and the lanes' feeds share.
+//!
+//! Only the journal's thread changes ledgers, catalog and shapes; the others look.
+
+use super::catalog::Catalog;
+use super::fingerprint::Hasher;
+use super::inbox::Inbox;
+use super::ledger::LaneLedger;
+use super::shapes::Shapes;
+use super::waiters::Waiters;
+use crate::log::LogReader;
+use crate::message::{DeliveryId, DeliveryState, Epoch, LaneId, Position, RouteId, TargetState};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub struct Shared {
+    pub reader: LogReader,
+    pub epoch: Epoch,
+    pub hasher: Hasher,
+    pub waiters: Waiters,
+    pub counters: Counters,
+    catalog: RwLock<Catalog>,
+    shapes: RwLock<Shapes>,
+    lanes: RwLock<Vec<Arc<LaneState>>>,
+    failure: RwLock<Option<String>>,
+    space: AtomicU8,
+    /// Ids of positions below this are no longer in the window (exactly-once ones apart).
+    ids_from: AtomicU64,
+    running_ms: AtomicU64,
+    /// Ranges of positions whose records left the log, for the journal's thread.
+    forgotten: Mutex<Vec<(Position, Position)>>,
+}
+
+/// One destination as the journal sees it.
+pub struct LaneState {
+    pub id: LaneId,
+    pub name: String,
+    ledger: Mutex<LaneLedger>,
+    pub inbox: Inbox,
+    pub backlog_bytes: AtomicU64,
+}
+
+/// Why publishes are not accepted for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    Enough,
+    /// `[journal] max_bytes` is reached.
+    JournalFull,
+    /// Free space is below what compaction, settlements and reserves need.
+    DiskFull,
+}
+
+/// Counted since the start.
+#[derive(Default)]
+pub struct Counters {
+    pub batches: AtomicU64,
+    pub records: AtomicU64,
+    pub sync_micros: AtomicU64,
+    pub accepted: AtomicU64,
+    pub duplicates: AtomicU64,
+    pub conflicts: AtomicU64,
+    pub dedup_entries: AtomicU64,
+    pub dedup_evictions: AtomicU64,
+    pub true_window_ms: AtomicU64,
+    pub checkpoints: AtomicU64,
+    pub compactions: AtomicU64,
+    pub queued: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(reader: LogReader, epoch: Epoch, hasher: Hasher, catalog: Catalog) -> Self {
+        Self {
+            reader,
+            epoch,
+            hasher,
+            waiters: Waiters::default(),
+            counters: Counters::default(),
+            catalog: RwLock::new(catalog),
+            shapes: RwLock::new(Shapes::default()),
+            lanes: RwLock::new(Vec::new()),
+            failure: RwLock::new(None),
+            space: AtomicU8::new(0),
+            ids_from: AtomicU64::new(0),
+            running_ms: AtomicU64::new(0),
+            forgotten: Mutex::default(),
+        }
+    }
+
+    pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {
+        f(&mut self.catalog.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn read_catalog<T>(&self, f: impl FnOnce(&Catalog) -> T) -> T {
+        f(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn with_shapes<T>(&self, f: impl FnOnce(&mut Shapes) -> T) -> T {
+        f(&mut self.shapes.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn read_shapes<T>(&self, f: impl FnOnce(&Shapes) -> T) -> T {
+        f(&self.shapes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Arc<LaneState>> {
+        self.lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    #[must_use]
+    pub fn lane(&self, id: LaneId) -> Option<Arc<LaneState>> {
+        self.lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id.0 as usize)
+            .cloned()
+    }
+
+    /// Lane numbers are dense: the catalog gives them in order.
+    pub fn add_lane(&self, name: &str, ledger: LaneLedger) -> Arc<LaneState> {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let lane = Arc::new(LaneState {
+            id: LaneId(lanes.len() as u32),
+            name: name.to_owned(),
+            ledger: Mutex::new(ledger),
+            inbox: Inbox::new(),
+            backlog_bytes: AtomicU64::new(u64::MAX),
+        });
+        lanes.push(Arc::clone(&lane));
+        lane
+    }
+
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn fail(&self, reason: String) {
+        self.failure
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(reason);
+    }
+
+    #[must_use]
+    pub fn space(&self) -> Space {
+        match self.space.load(Ordering::Relaxed) {
+            0 => Space::Enough,
+            1 => Space::JournalFull,
+            _ => Space::DiskFull,
+        }
+    }
+
+    pub fn set_space(&self, space: Space) {
+        let code = match space {
+            Space::Enough => 0,
+            Space::JournalFull => 1,
+            Space::DiskFull => 2,
+        };
+        self.space.store(code, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn ids_from(&self) -> Position {
+        Position(self.ids_from.load(Ordering::Relaxed))
+    }
+
+    pub fn set_ids_from(&self, position: Position) {
+        self.ids_from.store(position.0, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn running_ms(&self) -> u64 {
+        self.running_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn set_running_ms(&self, ms: u64) {
+        self.running_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The records of these positions (up to, not with, the second) are gone.
+    pub fn forget(&self, first: Position, end: Position) {
+        self.forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((first, end));
+    }
+
+    #[must_use]
+    pub fn take_forgotten(&self) -> Vec<(Position, Position)> {
+        std::mem::take(
+            &mut *self
+                .forgotten
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// The state of one delivery whose envelope is known. What was diverted is in the door's ledger.
+    #[must_use]
+    pub fn state_of(&self, at: DeliveryId, lane: LaneId) -> DeliveryState {
+        let of = |lane| {
+            self.lane(lane)
+                .map_or(DeliveryState::Unknown, |l| l.ledger().state(at))
+        };
+        match of(super::DOOR_LANE) {
+            // The default: the door's ledger doesn't know it.
+            DeliveryState::Delivered | DeliveryState::Unknown => of(lane),
+            diverted => diverted,
+        }
+    }
+
+    /// What publishers and look-ups are told of each target.
+    #[must_use]
+    pub fn target_states(
+        &self,
+        position: Position,
+        targets: &[(RouteId, LaneId)],
+    ) -> Vec<TargetState> {
+        let state = |(ordinal, (route, lane)): (usize, &(RouteId, LaneId))| {
+            let at = DeliveryId::new(position.0, ordinal as u16);
+            self.read_catalog(|names| TargetState {
+                route: names
+                    .route(*route)
+                    .map_or_else(String::new, |r| r.name.to_string()),
+                destination: names
+                    .lane(*lane)
+                    .map_or_else(String::new, |l| l.name.to_string()),
+                state: self.state_of(at, *lane),
+            })
+        };
+        targets.iter().enumerate().map(state).collect()
+    }
+}
+
+impl LaneState {
+    pub fn ledger(&self) -> MutexGuard<'_, LaneLedger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

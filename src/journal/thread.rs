@@ -1,0 +1,367 @@
+//! The journal's two threads and the handle that everybody else holds.
+//!
+//! Submissions queue while a batch is synced; the next batch takes them all. Receipts are handed
+//! to one task of the runtime as a whole: waking tasks one by one from here costs more than the write.
+
+use super::core::{Answer, Journal, Step};
+use super::keeper::{CheckpointImage, Keeper};
+use super::state::Shared;
+use super::{SettleGroup, Submission, lookup};
+use crate::log::disk::Disk;
+use crate::message::{Position, Refusal};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Settlements wait this long for a publish to ride with.
+const SETTLE_LINGER: Duration = Duration::from_millis(100);
+/// How often the housekeeper looks without being called.
+const KEEPER_TICK: Duration = Duration::from_millis(100);
+/// While the log has no room its thread looks again this often.
+const STALL_TICK: Duration = Duration::from_millis(20);
+/// Publishes that may wait; more are refused. The doors' own limits are tighter.
+const MAX_QUEUED: usize = 100_000;
+/// So few receipts are sent straight away: the detour by a task would cost more.
+const DIRECT_RECEIPTS: usize = 2;
+
+type Reply = oneshot::Sender<Answer>;
+type Find = (
+    u128,
+    oneshot::Sender<Option<(Position, super::idtable::Targets)>>,
+);
+/// Receipts on their way to the task that sends them.
+pub type Receipts = mpsc::UnboundedReceiver<Vec<(Reply, Answer)>>;
+
+#[derive(Default)]
+struct Queue {
+    publishes: VecDeque<Submission>,
+    replies: VecDeque<Reply>,
+    settlements: VecDeque<SettleGroup>,
+    settlements_since: Option<Instant>,
+    finds: Vec<Find>,
+    image_wanted: bool,
+    image: Option<CheckpointImage>,
+    keeper_called: bool,
+    stopping: bool,
+    keeper_stopping: bool,
+}
+
+struct Threads {
+    queue: Mutex<Queue>,
+    journal_wakes: Condvar,
+    keeper_wakes: Condvar,
+}
+
+/// Cheap to clone; given to the door, the feeds and the status page.
+#[derive(Clone)]
+pub struct Handle {
+    threads: Arc<Threads>,
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+}
+
+/// Ends the threads when asked to.
+pub struct Running {
+    handle: Handle,
+    journal: JoinHandle<Journal>,
+    keeper: JoinHandle<Keeper>,
+}
+
+impl Threads {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the threads.
+pub fn start(
+    journal: Journal,
+    keeper: Keeper,
+    disk: Arc<dyn Disk>,
+) -> io::Result<(Running, Handle, Receipts)> {
+    let threads = Arc::new(Threads {
+        queue: Mutex::default(),
+        journal_wakes: Condvar::new(),
+        keeper_wakes: Condvar::new(),
+    });
+    let handle = Handle {
+        threads: Arc::clone(&threads),
+        shared: Arc::clone(journal.shared()),
+        disk,
+    };
+    let (sender, receipts) = mpsc::unbounded_channel();
+    let for_journal = Arc::clone(&threads);
+    let journal = std::thread::Builder::new()
+        .name("journal".into())
+        .spawn(move || run_journal(journal, &for_journal, &sender))?;
+    let keeper = std::thread::Builder::new()
+        .name("keeper".into())
+        .spawn(move || run_keeper(keeper, &threads))?;
+    Ok((
+        Running {
+            handle: handle.clone(),
+            journal,
+            keeper,
+        },
+        handle,
+        receipts,
+    ))
+}
+
+/// Sends receipts from inside the runtime; ends when the journal's thread has.
+pub async fn send_receipts(mut receipts: Receipts) {
+    while let Some(batch) = receipts.recv().await {
+        for (reply, answer) in batch {
+            // A client that went away changes nothing.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+impl Running {
+    /// Lets the threads finish what is queued, writes a last checkpoint, and ends them.
+    pub fn stop(self) {
+        {
+            let mut queue = self.handle.threads.lock();
+            queue.stopping = true;
+            self.handle.threads.journal_wakes.notify_all();
+        }
+        let journal = self.journal.join();
+        {
+            let mut queue = self.handle.threads.lock();
+            queue.keeper_stopping = true;
+            self.handle.threads.keeper_wakes.notify_all();
+        }
+        if let (Ok(journal), Ok(mut keeper)) = (journal, self.keeper.join())
+            && journal.shared().failure().is_none()
+        {
+            keeper.step();
+            keeper.checkpoint(&journal.checkpoint_image());
+        }
+    }
+}
+
+impl Handle {
+    #[must_use]
+    pub const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Queues a publish. The answer comes when it is durable, or refused.
+    pub fn submit(&self, submission: Submission) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let mut queue = self.threads.lock();
+        let refusal = if queue.stopping {
+            Some(Refusal::Stopping)
+        } else {
+            (queue.publishes.len() >= MAX_QUEUED).then_some(Refusal::Busy)
+        };
+        if let Some(refusal) = refusal {
+            let _ = reply.send(Err(refusal));
+            return answer;
+        }
+        queue.publishes.push_back(submission);
+        queue.replies.push_back(reply);
+        let first = queue.publishes.len() == 1;
+        drop(queue);
+        if first {
+            self.threads.journal_wakes.notify_one();
+        }
+        answer
+    }
+
+    /// Queues settlements: they become durable with the next batch.
+    pub fn settle(&self, group: SettleGroup) {
+        for settlement in &group.settlements {
+            self.shared.waiters.settled(settlement.at);
+        }
+        let mut queue = self.threads.lock();
+        queue.settlements.push_back(group);
+        let first = queue.settlements_since.is_none();
+        queue.settlements_since.get_or_insert_with(Instant::now);
+        drop(queue);
+        if first {
+            self.threads.journal_wakes.notify_one();
+        }
+    }
+
+    /// The newest position of an identity, while its id is in the window or in a segment.
+    pub async fn find(&self, key: u128) -> io::Result<Option<(Position, super::idtable::Targets)>> {
+        let (reply, found) = oneshot::channel();
+        self.threads.lock().finds.push((key, reply));
+        self.threads.journal_wakes.notify_one();
+        if let Ok(Some(found)) = found.await {
+            return Ok(Some(found));
+        }
+        let (disk, shared) = (Arc::clone(&self.disk), Arc::clone(&self.shared));
+        tokio::task::spawn_blocking(move || lookup::find_key(&*disk, &shared, key))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// Where the deliveries of a position go.
+    pub async fn targets_at(&self, position: Position) -> io::Result<Option<lookup::Found>> {
+        let (disk, shared) = (Arc::clone(&self.disk), Arc::clone(&self.shared));
+        tokio::task::spawn_blocking(move || lookup::targets_at(&*disk, &shared, position))
+            .await
+            .map_err(io::Error::other)?
+    }
+}
+
+/// What the journal's thread took from the queue.
+#[derive(Default)]
+struct Work {
+    publishes: VecDeque<Submission>,
+    replies: VecDeque<Reply>,
+    settlements: VecDeque<SettleGroup>,
+    stalled: bool,
+}
+
+fn run_journal(
+    mut journal: Journal,
+    threads: &Threads,
+    receipts: &mpsc::UnboundedSender<Vec<(Reply, Answer)>>,
+) -> Journal {
+    let mut work = Work::default();
+    loop {
+        let (finds, image_wanted, stopping) = take_work(threads, &mut work);
+        for (key, reply) in finds {
+            let _ = reply.send(journal.find(key));
+        }
+        if image_wanted {
+            let image = journal.checkpoint_image();
+            threads.lock().image = Some(image);
+            threads.keeper_wakes.notify_all();
+        }
+        if !work.publishes.is_empty() || !work.settlements.is_empty() || journal.has_notices() {
+            let step = journal.step(&mut work.publishes, &mut work.settlements);
+            work.stalled = step.stalled;
+            if step.sealed || step.stalled {
+                threads.lock().keeper_called = true;
+                threads.keeper_wakes.notify_all();
+            }
+            send(step, &mut work.replies, receipts);
+        }
+        let failed = journal.shared().failure().is_some();
+        let idle = work.publishes.is_empty() && (work.settlements.is_empty() || failed);
+        if stopping && idle && is_empty(threads) {
+            return journal;
+        }
+    }
+}
+
+fn is_empty(threads: &Threads) -> bool {
+    let queue = threads.lock();
+    queue.publishes.is_empty() && queue.settlements.is_empty()
+}
+
+/// Waits until there is something to do, and takes it all.
+fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
+    let mut queue = threads.lock();
+    loop {
+        let linger = queue
+            .settlements_since
+            .map(|since| SETTLE_LINGER.saturating_sub(since.elapsed()));
+        let ready = !queue.publishes.is_empty()
+            || !queue.finds.is_empty()
+            || queue.image_wanted
+            || queue.stopping
+            || linger.is_some_and(|left| left.is_zero())
+            || (!work.stalled && !(work.publishes.is_empty() && work.settlements.is_empty()));
+        if ready && !work.stalled {
+            break;
+        }
+        let wait = if work.stalled {
+            Some(STALL_TICK)
+        } else {
+            linger
+        };
+        // Stalled: one look later it is tried again, whatever woke us.
+        work.stalled = false;
+        queue = match wait {
+            Some(wait) => {
+                let waited = threads.journal_wakes.wait_timeout(queue, wait);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => threads
+                .journal_wakes
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner),
+        };
+    }
+    work.publishes.append(&mut queue.publishes);
+    work.replies.append(&mut queue.replies);
+    work.settlements.append(&mut queue.settlements);
+    queue.settlements_since = None;
+    let image_wanted = std::mem::take(&mut queue.image_wanted);
+    (
+        std::mem::take(&mut queue.finds),
+        image_wanted,
+        queue.stopping,
+    )
+}
+
+fn send(
+    step: Step,
+    replies: &mut VecDeque<Reply>,
+    receipts: &mpsc::UnboundedSender<Vec<(Reply, Answer)>>,
+) {
+    if step.answers.is_empty() {
+        return;
+    }
+    let count = step.answers.len();
+    let batch: Vec<_> = replies.drain(..count).zip(step.answers).collect();
+    let unsent = if count <= DIRECT_RECEIPTS {
+        batch
+    } else {
+        match receipts.send(batch) {
+            Ok(()) => return,
+            // The runtime is gone; so is everybody who waits.
+            Err(mpsc::error::SendError(batch)) => batch,
+        }
+    };
+    for (reply, answer) in unsent {
+        let _ = reply.send(answer);
+    }
+}
+
+fn run_keeper(mut keeper: Keeper, threads: &Threads) -> Keeper {
+    loop {
+        keeper.step();
+        threads.journal_wakes.notify_all();
+        if keeper.checkpoint_is_due()
+            && let Some(image) = request_image(threads)
+        {
+            keeper.checkpoint(&image);
+        }
+        let mut queue = threads.lock();
+        if queue.keeper_stopping {
+            return keeper;
+        }
+        if !queue.keeper_called {
+            let waited = threads.keeper_wakes.wait_timeout(queue, KEEPER_TICK);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.keeper_called = false;
+    }
+}
+
+/// Asks the journal's thread for a checkpoint image; `None` if it is stopping.
+fn request_image(threads: &Threads) -> Option<CheckpointImage> {
+    let mut queue = threads.lock();
+    queue.image_wanted = true;
+    threads.journal_wakes.notify_one();
+    loop {
+        if let Some(image) = queue.image.take() {
+            return Some(image);
+        }
+        if queue.stopping || queue.keeper_stopping {
+            return None;
+        }
+        let waited = threads.keeper_wakes.wait_timeout(queue, KEEPER_TICK);
+        queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+}

@@ -4,6 +4,7 @@
 //! What must not: I/O, clocks, policies, anything that knows a protocol or a file.
 
 mod delivery;
+mod delivery_id;
 mod envelope;
 mod ids;
 mod plan;
@@ -13,6 +14,7 @@ mod set;
 pub mod wire;
 
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
+pub use delivery_id::{Origin, delivery_id};
 pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};
 pub use ids::{DeliveryId, Epoch, LaneId, LogUuid, Ordinal, Position, RouteId};
 pub use plan::{Ack, Guarantee, Plan, Target};

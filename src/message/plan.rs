@@ -1,6 +1,6 @@
 //! All targets that an envelope will go to, rendered: made once at the door, kept in the journal.
 
-use super::{Header, LaneId, RouteId};
+use super::{Header, LaneId, Ordinal, RouteId};
 use crate::clock::Wall;
 use bytes::Bytes;
 use std::time::Duration;
@@ -68,10 +68,40 @@ impl Target {
 }
 
 impl Plan {
+    /// How many targets before this one have its route and lane, for its delivery id.
+    #[must_use]
+    pub fn nth_of_its_kind(&self, ordinal: Ordinal) -> u16 {
+        let (before, rest) = self
+            .targets
+            .split_at(usize::from(ordinal.0).min(self.targets.len()));
+        let is_alike = |t: &&Target| {
+            rest.first()
+                .is_some_and(|target| (t.route, t.lane) == (target.route, target.lane))
+        };
+        before.iter().filter(is_alike).count() as u16
+    }
+
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {
         self.targets
             .iter()
             .any(|t| t.guarantee == Guarantee::ExactlyOnce)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_one_route_and_lane_are_counted_by_themselves() {
+        let to = |route, lane| Target::to(RouteId(route), LaneId(lane), Guarantee::AtLeastOnce);
+        let plan = Plan {
+            ack: Ack::Stored,
+            ack_timeout: Duration::from_secs(30),
+            targets: vec![to(0, 0), to(1, 0), to(1, 1), to(1, 0), to(1, 0)],
+        };
+        let nth = [0, 1, 2, 3, 4].map(|ordinal| plan.nth_of_its_kind(Ordinal(ordinal)));
+        assert_eq!(nth, [0, 0, 0, 1, 2]);
     }
 }

@@ -1,0 +1,57 @@
+//! Destinations: one file each, behind one closed enum.
+//!
+//! What lives here: how a batch of deliveries reaches a destination, and what it said.
+//! What must not: when and in which order to try, retries, the journal.
+
+#[cfg(any(test, feature = "faults"))]
+pub mod faulty;
+mod verdict;
+
+pub use verdict::{KeyOrder, Verdict};
+
+use crate::message::{Delivery, Position};
+#[cfg(any(test, feature = "faults"))]
+use faulty::Faulty;
+
+/// Every kind of destination that is built in.
+#[derive(Debug)]
+pub enum Egress {
+    #[cfg(any(test, feature = "faults"))]
+    Faulty(Faulty),
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// One for each delivery, in the batch's order.
+    pub verdicts: Vec<Verdict>,
+    /// The offset after the last record of a destination that counts its own.
+    pub mark: Option<Position>,
+}
+
+impl Egress {
+    /// Tries a batch. How long an attempt may take is the destination's own matter: only it knows
+    /// whether what it gave up may still be applied. With `strict` it applies nothing after the
+    /// first that it doesn't deliver.
+    #[cfg_attr(
+        not(any(test, feature = "faults")),
+        expect(
+            unused_variables,
+            reason = "there is no destination yet outside of the test build"
+        )
+    )]
+    pub async fn deliver(&self, deliveries: &[Delivery], strict: bool) -> Attempted {
+        match *self {
+            #[cfg(any(test, feature = "faults"))]
+            Self::Faulty(ref faulty) => faulty.deliver(deliveries, strict).await,
+        }
+    }
+
+    #[must_use]
+    pub fn key_order(&self) -> KeyOrder {
+        match *self {
+            #[cfg(any(test, feature = "faults"))]
+            Self::Faulty(ref faulty) => faulty.key_order(),
+        }
+    }
+}

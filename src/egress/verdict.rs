@@ -1,0 +1,55 @@
+//! What a destination says of one attempt, and what it promises about order.
+
+use std::sync::Arc;
+
+/// The end of one attempt of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Confirmed by the destination: it keeps it as durably as it can.
+    Delivered,
+    /// Not applied; may succeed later.
+    Retry { reason: Arc<str> },
+    /// Not applied, and never will be.
+    Reject { reason: Arc<str> },
+    /// Nobody knows whether it was applied: it is sent again with the same delivery id.
+    Unknown { reason: Arc<str> },
+    /// Not applied, and the destination can take nothing more until an operator helps.
+    Fatal { reason: Arc<str> },
+}
+
+impl Verdict {
+    pub fn retry(reason: impl Into<Arc<str>>) -> Self {
+        Self::Retry {
+            reason: reason.into(),
+        }
+    }
+
+    pub fn reject(reason: impl Into<Arc<str>>) -> Self {
+        Self::Reject {
+            reason: reason.into(),
+        }
+    }
+
+    pub fn unknown(reason: impl Into<Arc<str>>) -> Self {
+        Self::Unknown {
+            reason: reason.into(),
+        }
+    }
+
+    pub fn fatal(reason: impl Into<Arc<str>>) -> Self {
+        Self::Fatal {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// How a destination keeps the order of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyOrder {
+    /// It keeps none among what is sent at once: at most one delivery of a key is unconfirmed.
+    OneAtATime,
+    /// Many of one key may be in a batch, in order. After the first that isn't delivered it
+    /// applies none of that key's later ones in the batch and says `Retry` of them. Only one
+    /// batch is in flight.
+    PrefixPerKey,
+}

@@ -1,0 +1,17 @@
+//! The ordered, bounded, independent worker of one destination.
+//!
+//! What lives here: which delivery is tried when, order, retries, delays, dead letters: as a pure
+//! state machine (`state`); the task that drives it, and what it is fed by.
+//! What must not: clients of destinations, files, the journal.
+
+mod delay;
+mod positions;
+mod retry;
+mod settings;
+mod state;
+mod view;
+
+pub use retry::RetryPolicy;
+pub use settings::{LaneSettings, Limits, Mode, OnReject};
+pub use state::{Batch, BatchId, DeadLetter, Lane, Room, Wanted};
+pub use view::{LaneCounts, LaneError, LaneState, LaneView};

@@ -1,0 +1,75 @@
+//! What a lane is told when it is made.
+
+use super::RetryPolicy;
+use crate::egress::KeyOrder;
+use crate::message::LaneId;
+
+#[derive(Clone, Debug)]
+pub struct LaneSettings {
+    pub lane: LaneId,
+    pub mode: Mode,
+    pub key_order: KeyOrder,
+    pub on_reject: OnReject,
+    pub retry: RetryPolicy,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Order within a key; keys are independent.
+    Keyed,
+    /// Journal order for everything, one batch in flight, no delay.
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnReject {
+    /// The rejected one is dead-lettered, then its key goes on.
+    Skip,
+    /// The rejected one holds its key and is tried again at the longest interval.
+    Block,
+}
+
+/// Bounds of what a lane keeps. At one it takes no more from its feed until there is room.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub batch_count: usize,
+    pub batch_bytes: u64,
+    /// Batches in flight at once; one where order needs it.
+    pub flights: usize,
+    /// Deliveries in memory: ready, in flight, or on their way to the dead letters.
+    pub memory_count: usize,
+    pub memory_bytes: u64,
+    /// Keys that have state: with a delivery in memory, or held.
+    pub keys: usize,
+    /// Deliveries without order that failed and wait for their next try.
+    pub retrying: usize,
+    /// Estimated bytes of the sets of positions that are held or delayed.
+    pub parked_bytes: u64,
+}
+
+impl Limits {
+    pub const MAX_KEYS: usize = 16_384;
+    pub const MAX_RETRYING: usize = 16_384;
+    pub const MAX_PARKED_BYTES: u64 = 24 * 1024 * 1024;
+    /// Of the memory limits, the part that only deliveries that are read again may use.
+    pub(super) const REREAD_SHARE: usize = 4;
+    /// Deliveries of one key in memory where only one of them may be in flight: more would keep
+    /// other keys out.
+    pub(super) const QUEUE_PER_KEY: usize = 64;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_count: 1024,
+            batch_bytes: 4 * 1024 * 1024,
+            flights: 4,
+            memory_count: 8192,
+            memory_bytes: 16 * 1024 * 1024,
+            keys: Self::MAX_KEYS,
+            retrying: Self::MAX_RETRYING,
+            parked_bytes: Self::MAX_PARKED_BYTES,
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Forming batches, and what verdicts do.
+
+use super::{
+    Batch, BatchId, Flight, Lane, LaneError, MAX_REASON_BYTES, Phase, Timer, Turn, is_expired,
+};
+use crate::clock::{Mono, Wall};
+use crate::egress::{KeyOrder, Verdict};
+use crate::lane::retry::Retry;
+use crate::lane::settings::{Mode, OnReject};
+use crate::message::{Delivery, DiscardReason, Outcome};
+use std::sync::Arc;
+
+/// When an attempt was made and judged.
+#[derive(Clone, Copy)]
+struct Times {
+    started: Wall,
+    now: Mono,
+    wall: Wall,
+}
+
+/// What a failure means for its delivery.
+enum After {
+    Retry(Mono),
+    Bury,
+}
+
+impl Lane {
+    /// The next group to be tried, if any may be now.
+    pub fn next_batch(&mut self, now: Mono, wall: Wall) -> Option<Batch> {
+        self.fire_timers(now);
+        if !self.may_try() || self.flights.len() >= self.max_flights() {
+            return None;
+        }
+        let mut batch: Vec<Delivery> = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < self.settings.limits.batch_count {
+            let Some(size) = self.next_size() else { break };
+            if !batch.is_empty() && bytes + size > self.settings.limits.batch_bytes {
+                break;
+            }
+            let Some((delivery, key)) = self.take_turn() else {
+                break;
+            };
+            if is_expired(&delivery, wall) {
+                self.discard(&delivery, DiscardReason::Expired);
+                self.forget_retry(key, &delivery);
+            } else {
+                self.started(&delivery, key);
+                batch.push(delivery);
+                bytes += size;
+            }
+            if let Some(hash) = key {
+                self.refresh(hash);
+            }
+        }
+        self.open_beyond(wall);
+        (!batch.is_empty()).then(|| self.take_off(batch, wall))
+    }
+
+    /// The destination's verdicts on a batch, in the batch's order.
+    pub fn outcome(&mut self, id: BatchId, verdicts: Vec<Verdict>, now: Mono, wall: Wall) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        let times = Times {
+            started: flight.started,
+            now,
+            wall,
+        };
+        let mut verdicts = verdicts.into_iter();
+        let mut touched = Vec::new();
+        for delivery in flight.deliveries.iter() {
+            let missing = || Verdict::unknown("the destination gave no verdict");
+            let verdict = verdicts.next().unwrap_or_else(missing);
+            let key = self
+                .order(delivery)
+                .filter(|hash| self.keys.contains_key(hash));
+            if let Some(hash) = key {
+                self.key_mut(hash).in_flight -= 1;
+                if touched.last() != Some(&hash) {
+                    touched.push(hash);
+                }
+            }
+            self.judge(delivery, verdict, key, times);
+        }
+        for hash in touched {
+            self.refresh(hash);
+        }
+        self.open_beyond(wall);
+    }
+
+    fn judge(&mut self, delivery: &Delivery, verdict: Verdict, key: Option<u64>, times: Times) {
+        if self.faults.settle_before_delivery() {
+            self.leave_memory(delivery.size_bytes);
+        } else if verdict == Verdict::Delivered {
+            self.forget_retry(key, delivery);
+            self.leave_memory(delivery.size_bytes);
+            self.settle(delivery.at, delivery.size_bytes, Outcome::Delivered);
+        } else if self.control.dropping.is_some() {
+            self.judge_while_dropping(delivery, verdict, times);
+        } else if let Some(hash) = key.filter(|hash| self.key_mut(*hash).phase != Phase::Open) {
+            // An earlier one of the batch failed, so the destination didn't apply this one.
+            self.put_back(hash, delivery);
+        } else {
+            self.failed(delivery, verdict, key, times);
+        }
+    }
+
+    /// The first delivery of a key, or one without order, was not delivered.
+    fn failed(&mut self, delivery: &Delivery, verdict: Verdict, key: Option<u64>, times: Times) {
+        let reason = self.note_error(&verdict, times.wall);
+        let before = match key {
+            Some(hash) => self.key_mut(hash).retry.take().map(|retry| *retry),
+            None => self.retrying.remove(&delivery.at),
+        };
+        let mut retry = before
+            .filter(|retry| retry.at == delivery.at)
+            .unwrap_or_else(|| Retry::new(delivery.at, times.started, reason.clone()));
+        retry.attempts = retry.attempts.saturating_add(1);
+        retry.last_attempt = times.started;
+        retry.reason = reason;
+        match self.after(&mut retry, &verdict, times.now) {
+            After::Bury => {
+                if let Some(hash) = key {
+                    self.withdraw(hash);
+                    self.key_mut(hash).phase = Phase::Dying;
+                }
+                self.bury(delivery.clone(), retry.reason.clone(), Some(&retry), key);
+            }
+            After::Retry(due) => self.wait_until(due, delivery, retry, key),
+        }
+    }
+
+    fn after(&mut self, retry: &mut Retry, verdict: &Verdict, now: Mono) -> After {
+        let policy = self.settings.retry;
+        retry.blocked = false;
+        match verdict {
+            Verdict::Reject { .. } if self.settings.on_reject == OnReject::Skip => After::Bury,
+            Verdict::Reject { .. } => {
+                retry.blocked = true;
+                retry.first_failure = None;
+                After::Retry(now.plus(policy.max))
+            }
+            // The lane has stopped; when it is resumed there is nothing to wait for.
+            Verdict::Fatal { .. } => After::Retry(now),
+            Verdict::Retry { .. } | Verdict::Unknown { .. } | Verdict::Delivered => {
+                self.counts.retries += 1;
+                retry.in_doubt |= matches!(verdict, Verdict::Unknown { .. });
+                match retry.next_try(&policy, now, &mut self.rng) {
+                    Some(due) => After::Retry(due),
+                    // Exactly once: what may have been applied is never called undelivered.
+                    None if self.mode == Mode::Strict && retry.in_doubt => {
+                        After::Retry(now.plus(policy.max))
+                    }
+                    None => After::Bury,
+                }
+            }
+        }
+    }
+
+    fn wait_until(&mut self, due: Mono, delivery: &Delivery, retry: Retry, key: Option<u64>) {
+        match key.filter(|_| !self.faults.reorder_on_retry()) {
+            Some(hash) => {
+                let key = self.key_mut(hash);
+                key.phase = Phase::BackOff;
+                key.retry = Some(Box::new(retry));
+                self.timers.insert((due, Timer::Key(hash)));
+                self.put_back(hash, delivery);
+            }
+            None => {
+                self.leave_memory(delivery.size_bytes);
+                self.retrying.insert(delivery.at, retry);
+                self.timers.insert((due, Timer::Free(delivery.at)));
+            }
+        }
+    }
+
+    /// While everything is dropped a verdict only says whether this one was delivered first.
+    fn judge_while_dropping(&mut self, delivery: &Delivery, verdict: Verdict, times: Times) {
+        let reason = self.note_error(&verdict, times.wall);
+        let mut retry = self
+            .retrying
+            .remove(&delivery.at)
+            .unwrap_or_else(|| Retry::new(delivery.at, times.started, reason.clone()));
+        retry.attempts = retry.attempts.saturating_add(1);
+        retry.last_attempt = times.started;
+        if matches!(verdict, Verdict::Reject { .. }) {
+            self.bury(delivery.clone(), reason, Some(&retry), None);
+        } else {
+            self.retrying.insert(delivery.at, retry);
+            self.leave_memory(delivery.size_bytes);
+            self.drop_position(delivery.at);
+        }
+    }
+
+    /// The key's delivery and all in its queue wait as positions; the least goes first again.
+    fn put_back(&mut self, hash: u64, delivery: &Delivery) {
+        self.withdraw(hash);
+        self.leave_memory(delivery.size_bytes);
+        self.hold(hash, delivery.at);
+        for queued in std::mem::take(&mut self.key_mut(hash).queue) {
+            self.leave_memory(queued.size_bytes);
+            self.hold(hash, queued.at);
+        }
+    }
+
+    /// Takes a key from among the ready.
+    fn withdraw(&mut self, hash: u64) {
+        if let Some(first) = self.key_mut(hash).queue.front().map(|first| first.at) {
+            self.ready.remove(&first);
+        }
+    }
+
+    fn key_mut(&mut self, hash: u64) -> &mut super::Key {
+        self.keys
+            .get_mut(&hash)
+            .expect("a key with a delivery in memory has state")
+    }
+
+    pub(super) fn fire_timers(&mut self, now: Mono) {
+        while let Some((_, timer)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.pop_first();
+            match timer {
+                Timer::Free(at) => self.wants.push_back(super::Want::Free(at)),
+                Timer::Key(hash) => {
+                    if let Some(key) = self.keys.get_mut(&hash) {
+                        key.phase = Phase::Open;
+                        self.refresh(hash);
+                    }
+                }
+            }
+        }
+    }
+
+    fn max_flights(&self) -> usize {
+        match (self.mode, self.settings.key_order) {
+            (Mode::Keyed, KeyOrder::OneAtATime) => self.settings.limits.flights,
+            _ => 1,
+        }
+    }
+
+    fn next_size(&self) -> Option<u64> {
+        let (_, turn) = self.ready.first_key_value()?;
+        let delivery = match turn {
+            Turn::Free(delivery) => delivery,
+            Turn::Key(hash) => self.keys.get(hash)?.queue.front()?,
+        };
+        Some(u64::from(delivery.size_bytes))
+    }
+
+    fn take_turn(&mut self) -> Option<(Delivery, Option<u64>)> {
+        match self.ready.pop_first()?.1 {
+            Turn::Free(delivery) => Some((delivery, None)),
+            Turn::Key(hash) => Some((self.key_mut(hash).queue.pop_front()?, Some(hash))),
+        }
+    }
+
+    fn started(&mut self, delivery: &Delivery, key: Option<u64>) {
+        self.counts.attempts += 1;
+        if let Some(hash) = key {
+            self.key_mut(hash).in_flight += 1;
+        }
+        if self.faults.settle_before_delivery() {
+            self.settle(delivery.at, delivery.size_bytes, Outcome::Delivered);
+        }
+    }
+
+    fn take_off(&mut self, batch: Vec<Delivery>, started: Wall) -> Batch {
+        self.last_batch += 1;
+        let id = BatchId(self.last_batch);
+        let deliveries: Arc<[Delivery]> = batch.into();
+        self.flights.insert(
+            id,
+            Flight {
+                deliveries: deliveries.clone(),
+                started,
+            },
+        );
+        Batch {
+            id,
+            deliveries,
+            strict: self.mode == Mode::Strict,
+        }
+    }
+
+    fn forget_retry(&mut self, key: Option<u64>, delivery: &Delivery) {
+        if let Some(hash) = key {
+            let key = self.key_mut(hash);
+            if key
+                .retry
+                .as_ref()
+                .is_some_and(|retry| retry.at == delivery.at)
+            {
+                key.retry = None;
+            }
+        }
+    }
+
+    /// Counts and remembers what went wrong; the reason, shared with the last one if it is the same.
+    fn note_error(&mut self, verdict: &Verdict, wall: Wall) -> Arc<str> {
+        let reason: &Arc<str> = match verdict {
+            Verdict::Delivered => return Arc::from(""),
+            Verdict::Retry { reason } => reason,
+            Verdict::Reject { reason } => {
+                self.counts.rejected += 1;
+                reason
+            }
+            Verdict::Unknown { reason } => {
+                self.counts.unknown += 1;
+                reason
+            }
+            Verdict::Fatal { reason } => {
+                self.control.stopped = Some(shorten(reason));
+                reason
+            }
+        };
+        let reason = match &self.last_error {
+            Some(last) if last.reason == *reason => last.reason.clone(),
+            _ => shorten(reason),
+        };
+        self.last_error = Some(LaneError {
+            reason: reason.clone(),
+            at: wall,
+        });
+        reason
+    }
+}
+
+fn shorten(reason: &Arc<str>) -> Arc<str> {
+    if reason.len() <= MAX_REASON_BYTES {
+        return reason.clone();
+    }
+    let end = (0..=MAX_REASON_BYTES)
+        .rev()
+        .find(|end| reason.is_char_boundary(*end));
+    Arc::from(&reason[..end.unwrap_or(0)])
+}

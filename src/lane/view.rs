@@ -1,0 +1,74 @@
+//! What a lane shows of itself.
+
+use super::Mode;
+use crate::clock::Wall;
+use std::sync::Arc;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneView {
+    pub mode: Mode,
+    /// The mode that it goes to when what it owes in this one is settled.
+    pub changing_to: Option<Mode>,
+    pub state: LaneState,
+    /// Owed deliveries that the lane has been fed.
+    pub pending: u64,
+    pub in_memory: usize,
+    pub in_memory_bytes: u64,
+    pub in_flight: usize,
+    /// Keys whose first delivery waits for a retry or for its dead letter.
+    pub held_keys: usize,
+    /// Keys and single deliveries that a reject blocks (`on_reject = "block"`).
+    pub blocked: usize,
+    /// Deliveries without order that wait for a retry.
+    pub retrying: usize,
+    pub delayed: u64,
+    pub counts: LaneCounts,
+    pub last_error: Option<LaneError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    Running,
+    /// A strict lane whose first delivery waits for a retry or for its dead letter.
+    Holding,
+    Paused,
+    /// It tries nothing more until it is resumed, or until there is room for dead letters.
+    Stopped {
+        reason: Arc<str>,
+    },
+    Dropping,
+}
+
+impl LaneState {
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Holding => "holding",
+            Self::Paused => "paused",
+            Self::Stopped { .. } => "stopped",
+            Self::Dropping => "dropping",
+        }
+    }
+}
+
+/// Since the start of this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCounts {
+    pub attempts: u64,
+    pub delivered: u64,
+    pub dead_lettered: u64,
+    pub dropped: u64,
+    pub expired: u64,
+    /// Attempts that failed and are tried again.
+    pub retries: u64,
+    /// Attempts whose outcome nobody knows.
+    pub unknown: u64,
+    pub rejected: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneError {
+    pub reason: Arc<str>,
+    pub at: Wall,
+}

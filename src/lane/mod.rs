@@ -5,12 +5,16 @@
 //! What must not: clients of destinations, files, the journal.
 
 mod delay;
+mod driver;
+mod feed;
 mod positions;
 mod retry;
 mod settings;
 mod state;
 mod view;
 
+pub use driver::{Command, LaneEnded, LaneHandle, Parts};
+pub use feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Written};
 pub use retry::RetryPolicy;
 pub use settings::{LaneSettings, Limits, Mode, OnReject};
 pub use state::{Batch, BatchId, DeadLetter, Lane, Room, Wanted};

@@ -25,8 +25,13 @@ impl Lane {
     /// The dead-letter log has no room: the lane tries nothing, and gives these out again, after
     /// `retry_dead_letters`.
     pub fn dead_letters_refused(&mut self, letters: Vec<super::DeadLetter>, reason: Arc<str>) {
-        self.dying.splice(0..0, letters);
+        self.put_back_dead_letters(letters);
         self.control.dead_letters_full = Some(reason);
+    }
+
+    /// These were taken and not written: they are given out again, before others.
+    pub fn put_back_dead_letters(&mut self, letters: Vec<super::DeadLetter>) {
+        self.dying.splice(0..0, letters);
     }
 
     pub fn retry_dead_letters(&mut self) {

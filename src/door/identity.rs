@@ -49,6 +49,17 @@ impl Identities {
         Self { rules }
     }
 
+    /// Within what an id of this topic is unique.
+    #[must_use]
+    pub fn scope_of(&self, topic: &str) -> Scope {
+        let levels: Vec<&str> = topic.split('/').collect();
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| rule.topic.matches_levels(&levels));
+        rule.map_or_else(Scope::default, |rule| rule.scope)
+    }
+
     /// The identity of an envelope whose `id` is still the publisher's word, or `None`.
     pub fn identify(&self, envelope: &Envelope) -> Result<(MessageId, Scope), Refusal> {
         let rule = match &self.rules[..] {

@@ -1,17 +1,33 @@
 //! The door: every ingress hands envelopes over here and waits for receipts.
 //!
-//! What lives here: identity, limits, permission, back-pressure. What must not: protocols.
+//! What lives here: limits, identity, the way through routing into the journal, and the wait that
+//! the ack asks for. What must not: protocols.
 
 pub mod identity;
 pub mod limits;
+mod refusals;
 
-use crate::message::{Ack, Receipt};
+pub use refusals::Refusals;
+
+use crate::clock::Clock;
+use crate::journal::{self, Submission, fingerprint, ids};
+use crate::message::LaneId;
+use crate::message::{
+    Ack, DeliveryId, DeliveryState, Envelope, Fingerprint, Message, MessageId, Position, Receipt,
+    Refusal, RouteId,
+};
+use crate::routing::{OnFull, Planned, Routed, Router};
+use identity::{Identities, Scope};
+use limits::{EmptyLevels, Limits};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A publish that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub receipt: Receipt,
-    /// What the matched routes ask for.
+    /// What the matched routes ask for: the strongest of them.
     pub ack: Ack,
     pub outcome: Awaited,
 }
@@ -22,4 +38,193 @@ pub enum Awaited {
     /// `Ack::Delivered` was asked for, and `ack_timeout` passed first: stored, outcome pending.
     Pending,
     Settled,
+}
+
+pub struct Door {
+    pub journal: journal::Handle,
+    pub router: Router,
+    pub identities: Identities,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub refusals: Refusals,
+}
+
+impl Door {
+    /// Takes an envelope; returns when its ack can be given. To be run to its end: a client that
+    /// goes away changes nothing.
+    pub async fn publish(&self, envelope: Envelope) -> Result<Published, Refusal> {
+        let result = self.take(envelope).await;
+        if let Err(refusal) = &result {
+            self.refusals.count(refusal);
+        }
+        result
+    }
+
+    async fn take(&self, mut envelope: Envelope) -> Result<Published, Refusal> {
+        limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
+        let (id, scope) = self.identities.identify(&envelope)?;
+        envelope.id = id;
+        let planned = match self.router.plan(&envelope, self.clock.wall())? {
+            Routed::To(planned) => planned,
+            Routed::Drop => return Ok(forgotten(&envelope)),
+        };
+        let (ack, ack_timeout) = (planned.plan.ack, planned.plan.ack_timeout);
+        let submission = self.submission(envelope, planned, scope);
+        let answer = self.journal.submit(submission).await;
+        let accepted = answer.map_err(|_| Refusal::Stopping)??;
+        let words = match ack {
+            Ack::Delivered => {
+                self.outcome(accepted.position, &accepted.targets, ack_timeout)
+                    .await
+            }
+            Ack::Received | Ack::Stored => Some(Vec::new()),
+        };
+        let outcome = match words {
+            Some(_) => Awaited::Settled,
+            None => Awaited::Pending,
+        };
+        let shared = self.journal.shared();
+        let mut targets = shared.target_states(accepted.position, &accepted.targets);
+        for (target, state) in targets.iter_mut().zip(words.unwrap_or_default()) {
+            // Heard from the lane: the journal has it a moment later.
+            target.state = state;
+        }
+        let receipt = Receipt {
+            id: Some(accepted.id),
+            position: Some(accepted.position),
+            duplicate: accepted.duplicate,
+            targets,
+        };
+        Ok(Published {
+            receipt,
+            ack,
+            outcome,
+        })
+    }
+
+    /// Encodes and checksums on the caller's thread: the journal's only copies.
+    fn submission(&self, envelope: Envelope, planned: Planned, scope: Scope) -> Submission {
+        let fingerprint = self.fingerprint(&envelope, scope);
+        let message = Arc::new(Message {
+            envelope,
+            plan: planned.plan,
+        });
+        let mut submission = Submission::new(message, fingerprint);
+        if planned.on_full.contains(&OnFull::DeadLetter) {
+            let dead_letters = planned
+                .on_full
+                .iter()
+                .map(|what| *what == OnFull::DeadLetter);
+            submission.dead_letter_when_full = dead_letters.collect();
+        }
+        submission
+    }
+
+    fn fingerprint(&self, envelope: &Envelope, scope: Scope) -> Option<Fingerprint> {
+        let id = envelope.id.as_str()?;
+        let hasher = &self.journal.shared().hasher;
+        let key = self.key(&envelope.principal, &envelope.topic, id, scope);
+        let derived = matches!(envelope.id, MessageId::Derived(_));
+        Some(Fingerprint {
+            key,
+            content: hasher.content(envelope),
+            derived,
+        })
+    }
+
+    fn key(&self, principal: &str, topic: &str, id: &str, scope: Scope) -> u128 {
+        self.journal
+            .shared()
+            .hasher
+            .fingerprint(fingerprint::Identity {
+                principal: scope.principal.then_some(principal),
+                topic: scope.topic.then_some(topic),
+                id,
+            })
+    }
+
+    /// Waits until everything is settled, and says how; `None` if the time is over first.
+    async fn outcome(
+        &self,
+        position: Position,
+        targets: &[(RouteId, LaneId)],
+        ack_timeout: Duration,
+    ) -> Option<Vec<DeliveryState>> {
+        let shared = self.journal.shared();
+        let at = |ordinal| DeliveryId::new(position.0, ordinal as u16);
+        let all = (0..targets.len()).map(at).collect();
+        let waiting = shared.waiters.register(position, all);
+        for (ordinal, (_, lane)) in targets.iter().enumerate() {
+            let state = shared.state_of(at(ordinal), *lane);
+            if state != DeliveryState::Stored {
+                waiting.already_settled(at(ordinal), state);
+            }
+        }
+        tokio::time::timeout(ack_timeout, waiting.wait()).await.ok()
+    }
+
+    /// What became of the envelope at a position; `None` if nothing of it is left.
+    pub async fn message_at(
+        &self,
+        principal: &str,
+        position: Position,
+    ) -> io::Result<Option<Receipt>> {
+        let Some(found) = self.journal.targets_at(position).await? else {
+            return Ok(None);
+        };
+        if found.principal.as_deref().is_some_and(|p| p != principal) {
+            return Ok(None);
+        }
+        let shared = self.journal.shared();
+        let made = found
+            .epoch
+            .map(|epoch| ids::generated_id(shared.reader.uuid(), epoch, position));
+        Ok(Some(Receipt {
+            id: found.id.or(made),
+            position: Some(position),
+            duplicate: false,
+            targets: shared.target_states(position, &found.targets),
+        }))
+    }
+
+    /// The same by id: a publisher's or derived one in its scope, or one that the journal made.
+    pub async fn message_by_id(
+        &self,
+        principal: &str,
+        id: &str,
+        topic: &str,
+    ) -> io::Result<Option<Receipt>> {
+        let key = self.key(principal, topic, id, self.identities.scope_of(topic));
+        if let Some((position, targets)) = self.journal.find(key).await? {
+            return Ok(Some(Receipt {
+                id: Some(id.to_owned()),
+                position: Some(position),
+                duplicate: false,
+                targets: self.journal.shared().target_states(position, &targets),
+            }));
+        }
+        let Some((prefix, _, position)) = ids::parse_generated(id) else {
+            return Ok(None);
+        };
+        if prefix != ids::uuid_prefix(self.journal.shared().reader.uuid()) {
+            return Ok(None);
+        }
+        let found = self.message_at(principal, position).await?;
+        Ok(found.filter(|receipt| receipt.id.as_deref() == Some(id)))
+    }
+}
+
+/// `[unrouted] action = "drop"`: taken, and nothing is kept of it.
+fn forgotten(envelope: &Envelope) -> Published {
+    let receipt = Receipt {
+        id: envelope.id.as_str().map(str::to_owned),
+        position: None,
+        duplicate: false,
+        targets: Vec::new(),
+    };
+    Published {
+        receipt,
+        ack: Ack::Received,
+        outcome: Awaited::Settled,
+    }
 }

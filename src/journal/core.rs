@@ -548,6 +548,7 @@ impl Journal {
                 at,
                 accepted: stamp.wall,
                 epoch: stamp.epoch,
+                identity: submission.fingerprint.map(|print| print.key),
                 size_bytes,
                 dead_letter,
                 message: Arc::clone(&submission.message),
@@ -569,7 +570,9 @@ impl Journal {
             self.shared.fail(format!("lane {}: {e}", lane.name));
         }
         for settlement in &group.settlements {
-            self.shared.waiters.settled(settlement.at);
+            self.shared
+                .waiters
+                .settled(settlement.at, settlement.outcome.state());
             if self.window.held() > 0 {
                 self.release_if_settled(settlement.at.position);
             }

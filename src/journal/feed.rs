@@ -1,83 +1,114 @@
 //! What one lane is fed with: fresh deliveries from its inbox, older ones from the segments, in
 //! journal order.
 
-use super::ledger::LaneLedger;
 use super::records::diverted_reason;
 use super::state::{LaneState, Shared};
 use super::{DOOR_LANE, Handle, SettleGroup, SinkMarks};
-use crate::log::{ReadError, StoredRecord};
-use crate::message::{Delivery, DeliveryId, Message, Position, Settlement, record};
+use crate::clock::Wall;
+use crate::lane::{self, Feed, FeedError, Fresh, Room};
+use crate::message::{
+    Delivery, DeliveryId, Epoch, LaneId, Message, Ordinal, Position, Settlement, record,
+};
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Deliveries that are looked up in one go when a lane reads from the segments.
 const PAGE_DELIVERIES: usize = 1024;
 
 /// One lane's way to the journal. Its calls may read the disk.
 pub struct LaneFeed {
+    journal: Option<Handle>,
     shared: Arc<Shared>,
     lane: Arc<LaneState>,
     /// The next delivery that may be handed out.
-    cursor: DeliveryId,
+    cursor: Mutex<DeliveryId>,
 }
 
 impl LaneFeed {
+    /// Without a handle: what the lane settles is for the caller to hand over.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, lane: Arc<LaneState>) -> Self {
+    pub fn new(shared: Arc<Shared>, lane: Arc<LaneState>, journal: Option<Handle>) -> Self {
         Self {
+            journal,
             shared,
             lane,
-            cursor: DeliveryId::default(),
+            cursor: Mutex::default(),
         }
     }
 
-    /// The next deliveries in journal order, up to the bounds. Empty if there are none for now.
-    pub fn take(&mut self, max_count: usize, max_bytes: usize) -> io::Result<Vec<Delivery>> {
+    fn cursor(&self) -> MutexGuard<'_, DeliveryId> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next deliveries in journal order, up to the bounds, from wherever they are. Empty if
+    /// there are none for now.
+    pub fn take(&self, max_count: usize, max_bytes: usize) -> io::Result<Vec<Delivery>> {
+        match self.take_inbox(max_count, max_bytes) {
+            Some(taken) => Ok(taken),
+            None => self.take_segments(max_count, max_bytes),
+        }
+    }
+
+    /// From memory; `None` if the next ones aren't there.
+    fn take_inbox(&self, max_count: usize, max_bytes: usize) -> Option<Vec<Delivery>> {
+        let mut cursor = self.cursor();
+        let (taken, lags) = self.lane.inbox.take(*cursor, max_count, max_bytes);
+        if let Some(last) = taken.last() {
+            *cursor = after(last.at);
+        }
+        (!taken.is_empty() || !lags).then_some(taken)
+    }
+
+    /// From the segments, until the lane is level with the journal.
+    fn take_segments(&self, max_count: usize, max_bytes: usize) -> io::Result<Vec<Delivery>> {
+        let mut cursor = self.cursor();
         loop {
-            let (taken, lags) = self.lane.inbox.take(self.cursor, max_count, max_bytes);
-            if let Some(last) = taken.last() {
-                self.cursor = after(last.at);
-                return Ok(taken);
-            }
-            if !lags {
-                return Ok(taken);
-            }
-            let page = self.owed_page(max_count);
+            let page = self.owed_page(*cursor, max_count);
             if !page.is_empty() {
                 let read = self.read_many(&page, max_bytes)?;
                 if let Some(last) = read.last() {
-                    self.cursor = after(last.at);
+                    *cursor = after(last.at);
                 }
                 return Ok(read);
             }
-            let (lane, cursor) = (&self.lane, self.cursor);
-            lane.inbox
-                .catch_up(|| lane.ledger().owed().next_from(cursor).is_none());
+            let level = || self.lane.ledger().owed().next_from(*cursor).is_none();
+            if self.lane.inbox.catch_up(level) {
+                return Ok(Vec::new());
+            }
         }
     }
 
-    fn owed_page(&self, max_count: usize) -> Vec<DeliveryId> {
+    fn owed_page(&self, cursor: DeliveryId, max_count: usize) -> Vec<DeliveryId> {
         self.lane
             .ledger()
             .owed()
-            .page_from(self.cursor, max_count.min(PAGE_DELIVERIES))
+            .page_from(cursor, max_count.min(PAGE_DELIVERIES))
     }
 
-    /// Reads deliveries that the lane owes, in the order given (ascending), until they come to `max_bytes`.
+    /// Reads deliveries that the lane owes, in the order given, until they come to `max_bytes`; at
+    /// least one.
     pub fn read_many(&self, wanted: &[DeliveryId], max_bytes: usize) -> io::Result<Vec<Delivery>> {
         let mut positions: Vec<Position> = wanted.iter().map(|at| at.position).collect();
+        positions.sort_unstable();
         positions.dedup();
         let records = self.shared.reader.read_many(&positions, max_bytes)?;
-        let mut messages: HashMap<Position, (StoredRecord, Arc<Message>)> = HashMap::new();
+        let mut messages = HashMap::new();
         for stored in records {
-            let (message, _) = record::decode(&stored.body).map_err(io::Error::other)?;
-            messages.insert(stored.position, (stored, Arc::new(message)));
+            let (message, print) = record::decode(&stored.body).map_err(io::Error::other)?;
+            let source = Source {
+                accepted: stored.wall,
+                epoch: stored.epoch,
+                identity: print.map(|print| print.key),
+                size_bytes: (stored.body.len() + crate::log::RECORD_HEADER_BYTES) as u32,
+                message: Arc::new(message),
+            };
+            messages.insert(stored.position, source);
         }
         let mut deliveries = Vec::with_capacity(wanted.len());
         for at in wanted {
             match messages.get(&at.position) {
-                Some((stored, message)) => deliveries.push(self.delivery(*at, stored, message)),
+                Some(source) => deliveries.push(self.delivery(*at, source)),
                 // Cut off by `max_bytes`: what follows comes with the next call.
                 None if !deliveries.is_empty() => break,
                 None => return Err(missing(*at)),
@@ -86,8 +117,8 @@ impl LaneFeed {
         Ok(deliveries)
     }
 
-    fn delivery(&self, at: DeliveryId, stored: &StoredRecord, message: &Arc<Message>) -> Delivery {
-        let target = message.plan.targets.get(usize::from(at.ordinal.0));
+    fn delivery(&self, at: DeliveryId, source: &Source) -> Delivery {
+        let target = source.message.plan.targets.get(usize::from(at.ordinal.0));
         let diverted = self.lane.id == DOOR_LANE && target.is_some_and(|t| t.lane != DOOR_LANE);
         let dead_letter = match target {
             Some(target) if diverted => {
@@ -101,63 +132,93 @@ impl LaneFeed {
         };
         Delivery {
             at,
-            accepted: stored.wall,
-            epoch: stored.epoch,
-            size_bytes: (stored.body.len() + crate::log::RECORD_HEADER_BYTES) as u32,
+            accepted: source.accepted,
+            epoch: source.epoch,
+            identity: source.identity,
+            size_bytes: source.size_bytes,
             dead_letter,
-            message: Arc::clone(message),
+            message: Arc::clone(&source.message),
         }
     }
 
-    /// Returns when more may be there.
-    pub async fn more(&self) {
-        self.lane.inbox.more().await;
-    }
-
-    /// What was said durably of the lane's sink.
+    /// What was said durably of the lane's sinks.
     #[must_use]
     pub fn marks(&self) -> SinkMarks {
         self.lane.ledger().marks()
     }
+}
 
-    pub fn with_ledger<T>(&self, f: impl FnOnce(&LaneLedger) -> T) -> T {
-        f(&self.lane.ledger())
+/// What the deliveries of one position have in common.
+struct Source {
+    accepted: Wall,
+    epoch: Epoch,
+    identity: Option<u128>,
+    size_bytes: u32,
+    message: Arc<Message>,
+}
+
+impl Feed for LaneFeed {
+    fn take_fresh(&self, room: Room) -> Fresh {
+        let max_bytes = usize::try_from(room.bytes).unwrap_or(usize::MAX);
+        self.take_inbox(room.count, max_bytes)
+            .map_or(Fresh::Lagging, Fresh::Deliveries)
     }
 
-    #[must_use]
-    pub fn lane(&self) -> &Arc<LaneState> {
-        &self.lane
+    fn take_stored(&self, room: Room) -> Result<Vec<Delivery>, FeedError> {
+        let max_bytes = usize::try_from(room.bytes).unwrap_or(usize::MAX);
+        self.take_segments(room.count, max_bytes)
+            .map_err(unreadable)
+    }
+
+    fn read(&self, ids: &[DeliveryId], max_bytes: u64) -> Result<Vec<Delivery>, FeedError> {
+        let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        self.read_many(ids, max_bytes).map_err(unreadable)
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        marks: lane::SinkMarks,
+    ) -> Result<(), FeedError> {
+        let Some(journal) = &self.journal else {
+            return Err(FeedError::Failed(
+                "there is no journal to settle with".into(),
+            ));
+        };
+        let marks = SinkMarks {
+            sink: marks.stream.map_or(0, |p| p.0),
+            dead_letters: marks.dead_letters.map_or(0, |p| p.0),
+        };
+        let group = SettleGroup {
+            lane: self.lane.id,
+            settlements,
+            marks,
+        };
+        journal.settle(group).await.map_err(FeedError::Failed)
+    }
+
+    async fn more(&self) {
+        self.lane.inbox.more().await;
     }
 }
 
 impl Handle {
     /// The feed of a lane of the catalog.
     #[must_use]
-    pub fn feed(&self, lane: crate::message::LaneId) -> Option<LaneFeed> {
+    pub fn feed(&self, lane: LaneId) -> Option<LaneFeed> {
+        let state = self.shared().lane(lane)?;
         Some(LaneFeed::new(
             Arc::clone(self.shared()),
-            self.shared().lane(lane)?,
+            state,
+            Some(self.clone()),
         ))
-    }
-
-    pub fn settle_for(
-        &self,
-        lane: crate::message::LaneId,
-        settlements: Vec<Settlement>,
-        marks: SinkMarks,
-    ) {
-        self.settle(SettleGroup {
-            lane,
-            settlements,
-            marks,
-        });
     }
 }
 
 const fn after(at: DeliveryId) -> DeliveryId {
     DeliveryId {
         position: at.position,
-        ordinal: crate::message::Ordinal(at.ordinal.0 + 1),
+        ordinal: Ordinal(at.ordinal.0 + 1),
     }
 }
 
@@ -167,12 +228,6 @@ fn missing(at: DeliveryId) -> io::Error {
     ))
 }
 
-/// Kept apart so that callers see what a read can fail with.
-impl From<ReadError> for super::JournalError {
-    fn from(e: ReadError) -> Self {
-        Self::Io {
-            path: std::path::PathBuf::from("journal"),
-            source: io::Error::other(e),
-        }
-    }
+fn unreadable(e: io::Error) -> FeedError {
+    FeedError::Unreadable(e.to_string())
 }

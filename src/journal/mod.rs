@@ -26,6 +26,7 @@ mod waiters;
 pub mod window;
 
 pub use self::core::{Accepted, Answer, Journal, Step};
+pub use feed::LaneFeed;
 pub use idtable::Targets;
 pub use keeper::{CheckpointImage, Keeper};
 pub use ledger::{Counts, LaneLedger};

@@ -206,7 +206,8 @@ fn a_lane_is_fed_what_it_owes_in_order_from_memory_and_from_segments() {
     drop(house);
     let mut house = super::tests::house(dir.path(), &clock);
     let shared = Arc::clone(house.journal.shared());
-    let mut feed = feed::LaneFeed::new(Arc::clone(&shared), shared.lane(lane).expect("is there"));
+    let state = shared.lane(lane).expect("is there");
+    let feed = feed::LaneFeed::new(Arc::clone(&shared), state, None);
     let mut seen = Vec::new();
     let first = feed.take(100, 10_000).expect("reads");
     seen.extend(first.iter().map(|d| d.at.position.0));
@@ -262,7 +263,8 @@ fn a_lane_that_is_stuck_costs_its_own_bytes_and_no_more() {
     assert_eq!(walk.lanes["inbox"].pending, 300);
     let house = super::tests::house(dir.path(), &clock);
     let shared = Arc::clone(house.journal.shared());
-    let mut feed = feed::LaneFeed::new(Arc::clone(&shared), shared.lane(lane).expect("is there"));
+    let state = shared.lane(lane).expect("is there");
+    let feed = feed::LaneFeed::new(Arc::clone(&shared), state, None);
     let mut seen = Vec::new();
     while let Some(last) = feed.take(1000, usize::MAX).expect("reads").last() {
         seen.push(last.at.position.0);

@@ -8,13 +8,13 @@ use super::keeper::{CheckpointImage, Keeper};
 use super::state::Shared;
 use super::{SettleGroup, Submission, lookup};
 use crate::log::disk::Disk;
-use crate::message::{Position, Refusal};
+use crate::message::{LaneId, LogUuid, Position, Refusal};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Settlements wait this long for a publish to ride with.
 const SETTLE_LINGER: Duration = Duration::from_millis(100);
@@ -24,6 +24,8 @@ const KEEPER_TICK: Duration = Duration::from_millis(100);
 const STALL_TICK: Duration = Duration::from_millis(20);
 /// Publishes that may wait; more are refused. The doors' own limits are tighter.
 const MAX_QUEUED: usize = 100_000;
+/// Groups of settlements that may wait.
+const MAX_SETTLE_GROUPS: usize = 1024;
 /// So few receipts are sent straight away: the detour by a task would cost more.
 const DIRECT_RECEIPTS: usize = 2;
 
@@ -32,6 +34,8 @@ type Find = (
     u128,
     oneshot::Sender<Option<(Position, super::idtable::Targets)>>,
 );
+/// A lane's mode and sink, as they are from now on.
+type Description = (LaneId, bool, Option<LogUuid>);
 /// Receipts on their way to the task that sends them.
 pub type Receipts = mpsc::UnboundedReceiver<Vec<(Reply, Answer)>>;
 
@@ -45,6 +49,7 @@ struct Queue {
     image_wanted: bool,
     image: Option<CheckpointImage>,
     keeper_called: bool,
+    descriptions: Vec<Description>,
     stopping: bool,
     keeper_stopping: bool,
 }
@@ -53,6 +58,7 @@ struct Threads {
     queue: Mutex<Queue>,
     journal_wakes: Condvar,
     keeper_wakes: Condvar,
+    settle_room: Notify,
 }
 
 /// Cheap to clone; given to the door, the feeds and the status page.
@@ -86,6 +92,7 @@ pub fn start(
         queue: Mutex::default(),
         journal_wakes: Condvar::new(),
         keeper_wakes: Condvar::new(),
+        settle_room: Notify::new(),
     });
     let handle = Handle {
         threads: Arc::clone(&threads),
@@ -173,10 +180,28 @@ impl Handle {
         answer
     }
 
-    /// Queues settlements: they become durable with the next batch.
-    pub fn settle(&self, group: SettleGroup) {
+    /// Queues settlements: they become durable with the next batch. Waits while too many are on
+    /// their way; fails once the journal takes no writes.
+    pub async fn settle(&self, group: SettleGroup) -> Result<(), String> {
+        loop {
+            if let Some(reason) = self.shared.failure() {
+                return Err(reason);
+            }
+            let room = self.threads.settle_room.notified();
+            if self.threads.lock().settlements.len() < MAX_SETTLE_GROUPS {
+                break;
+            }
+            room.await;
+        }
+        self.push_settlements(group);
+        Ok(())
+    }
+
+    fn push_settlements(&self, group: SettleGroup) {
         for settlement in &group.settlements {
-            self.shared.waiters.settled(settlement.at);
+            self.shared
+                .waiters
+                .settled(settlement.at, settlement.outcome.state());
         }
         let mut queue = self.threads.lock();
         queue.settlements.push_back(group);
@@ -186,6 +211,15 @@ impl Handle {
         if first {
             self.threads.journal_wakes.notify_one();
         }
+    }
+
+    /// Notes a lane's mode, once it has changed.
+    pub fn describe_lane(&self, lane: LaneId, is_strict: bool, sink: Option<LogUuid>) {
+        self.threads
+            .lock()
+            .descriptions
+            .push((lane, is_strict, sink));
+        self.threads.journal_wakes.notify_one();
     }
 
     /// The newest position of an identity, while its id is in the window or in a segment.
@@ -217,6 +251,7 @@ struct Work {
     publishes: VecDeque<Submission>,
     replies: VecDeque<Reply>,
     settlements: VecDeque<SettleGroup>,
+    descriptions: Vec<Description>,
     stalled: bool,
 }
 
@@ -228,6 +263,9 @@ fn run_journal(
     let mut work = Work::default();
     loop {
         let (finds, image_wanted, stopping) = take_work(threads, &mut work);
+        for (lane, is_strict, sink) in work.descriptions.drain(..) {
+            journal.describe_lane(lane, is_strict, sink);
+        }
         for (key, reply) in finds {
             let _ = reply.send(journal.find(key));
         }
@@ -267,6 +305,7 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
             .map(|since| SETTLE_LINGER.saturating_sub(since.elapsed()));
         let ready = !queue.publishes.is_empty()
             || !queue.finds.is_empty()
+            || !queue.descriptions.is_empty()
             || queue.image_wanted
             || queue.stopping
             || linger.is_some_and(|left| left.is_zero())
@@ -295,7 +334,9 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
     work.publishes.append(&mut queue.publishes);
     work.replies.append(&mut queue.replies);
     work.settlements.append(&mut queue.settlements);
+    work.descriptions.append(&mut queue.descriptions);
     queue.settlements_since = None;
+    threads.settle_room.notify_waiters();
     let image_wanted = std::mem::take(&mut queue.image_wanted);
     (
         std::mem::take(&mut queue.finds),

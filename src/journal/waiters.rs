@@ -1,6 +1,6 @@
 //! Who waits for the outcome of which envelope (`ack = "delivered"`).
 
-use crate::message::{DeliveryId, Position};
+use crate::message::{DeliveryId, DeliveryState, Position};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,10 @@ pub struct Waiters {
     by_position: Mutex<HashMap<Position, Vec<Arc<Waiter>>>>,
 }
 
-/// What of one envelope isn't settled yet, as far as this waiter was told.
-pub struct Waiter {
-    pending: Mutex<Vec<DeliveryId>>,
+/// What became of the deliveries of one envelope, as far as this waiter was told.
+struct Waiter {
+    /// None: not settled yet.
+    deliveries: Mutex<Vec<(DeliveryId, Option<DeliveryState>)>>,
     done: Notify,
 }
 
@@ -33,11 +34,13 @@ impl Waiters {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers; only after that the caller looks what is pending, so that no settlement falls between.
+    /// Registers; only after that the caller looks what is pending, so that no settlement falls
+    /// between.
     #[must_use]
     pub fn register(&self, position: Position, deliveries: Vec<DeliveryId>) -> Waiting<'_> {
+        let deliveries = deliveries.into_iter().map(|at| (at, None)).collect();
         let waiter = Arc::new(Waiter {
-            pending: Mutex::new(deliveries),
+            deliveries: Mutex::new(deliveries),
             done: Notify::new(),
         });
         self.map()
@@ -53,27 +56,31 @@ impl Waiters {
     }
 
     /// A delivery has its last word.
-    pub fn settled(&self, at: DeliveryId) {
+    pub fn settled(&self, at: DeliveryId, state: DeliveryState) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
         if let Some(waiters) = self.map().get(&at.position) {
             for waiter in waiters {
-                waiter.settled(at);
+                waiter.settled(at, state);
             }
         }
     }
 }
 
 impl Waiter {
-    fn pending(&self) -> MutexGuard<'_, Vec<DeliveryId>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deliveries(&self) -> MutexGuard<'_, Vec<(DeliveryId, Option<DeliveryState>)>> {
+        self.deliveries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settled(&self, at: DeliveryId) {
-        let mut pending = self.pending();
-        pending.retain(|p| *p != at);
-        if pending.is_empty() {
+    fn settled(&self, at: DeliveryId, state: DeliveryState) {
+        let mut deliveries = self.deliveries();
+        if let Some((_, known)) = deliveries.iter_mut().find(|(known, _)| *known == at) {
+            known.get_or_insert(state);
+        }
+        if deliveries.iter().all(|(_, state)| state.is_some()) {
             self.done.notify_one();
         }
     }
@@ -81,14 +88,24 @@ impl Waiter {
 
 impl Waiting<'_> {
     /// What the caller found settled by itself.
-    pub fn already_settled(&self, at: DeliveryId) {
-        self.waiter.settled(at);
+    pub fn already_settled(&self, at: DeliveryId, state: DeliveryState) {
+        self.waiter.settled(at, state);
     }
 
-    /// Returns when everything is settled.
-    pub async fn wait(&self) {
-        while !self.waiter.pending().is_empty() {
-            self.waiter.done.notified().await;
+    /// Returns when everything is settled: the last words, by ordinal. They may come a moment
+    /// before the journal has them.
+    pub async fn wait(&self) -> Vec<DeliveryState> {
+        loop {
+            let states: Option<Vec<_>> = self
+                .waiter
+                .deliveries()
+                .iter()
+                .map(|(_, state)| *state)
+                .collect();
+            match states {
+                Some(states) => return states,
+                None => self.waiter.done.notified().await,
+            }
         }
     }
 }

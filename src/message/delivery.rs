@@ -1,6 +1,6 @@
 //! What lanes are fed with and what they say of it.
 
-use super::{DeliveryId, Envelope, Epoch, LaneId, Plan, Target};
+use super::{DeliveryId, DeliveryState, Envelope, Epoch, LaneId, Plan, Target};
 use crate::clock::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Delivery {
     pub accepted: Wall,
     /// The run that accepted it; with the position it makes the id of a message that came without.
     pub epoch: Epoch,
+    /// The hash of the identity that its publisher or a rule gave it: what its delivery id hangs on.
+    pub identity: Option<u128>,
     /// Bytes that this delivery is charged to its lane's backlog: its record's length.
     pub size_bytes: u32,
     /// Set when this delivery is not to be attempted but dead-lettered, and why.
@@ -69,6 +71,18 @@ pub enum Outcome {
     Delivered,
     DeadLettered,
     Discarded(DiscardReason),
+}
+
+impl Outcome {
+    /// What publishers are told of it.
+    #[must_use]
+    pub const fn state(self) -> DeliveryState {
+        match self {
+            Self::Delivered => DeliveryState::Delivered,
+            Self::DeadLettered => DeliveryState::DeadLettered,
+            Self::Discarded(_) => DeliveryState::Discarded,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,8 +5,10 @@ use super::Position;
 /// The answer to a publish that was taken, and to a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    pub id: String,
-    pub position: Position,
+    /// None in a look-up by position, when only the id's hash is left.
+    pub id: Option<String>,
+    /// None if nothing was journalled (`[unrouted] action = "drop"`).
+    pub position: Option<Position>,
     pub duplicate: bool,
     pub targets: Vec<TargetState>,
 }

@@ -33,6 +33,7 @@ fn delivery(position: u64, key: &'static str, payload: &'static str) -> Delivery
         at: DeliveryId::new(position, 0),
         accepted: Wall(1),
         epoch: Epoch(9),
+        identity: None,
         size_bytes: 10,
         dead_letter: None,
         message: Arc::new(Message { envelope, plan }),

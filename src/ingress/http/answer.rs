@@ -10,8 +10,8 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct ReceiptBody<'a> {
-    id: &'a str,
-    position: u64,
+    id: Option<&'a str>,
+    position: Option<u64>,
     duplicate: bool,
     state: &'static str,
     targets: Vec<TargetBody<'a>>,
@@ -32,8 +32,8 @@ impl<'a> ReceiptBody<'a> {
             state: t.state.as_str(),
         };
         Self {
-            id: &receipt.id,
-            position: receipt.position.0,
+            id: receipt.id.as_deref(),
+            position: receipt.position.map(|p| p.0),
             duplicate: receipt.duplicate,
             state: state_of(receipt).as_str(),
             targets: receipt.targets.iter().map(target).collect(),
@@ -137,8 +137,8 @@ mod tests {
         };
         let targets = states.iter().map(target).collect();
         let receipt = Receipt {
-            id: "i".into(),
-            position: Position(3),
+            id: Some("i".into()),
+            position: Some(Position(3)),
             duplicate: true,
             targets,
         };

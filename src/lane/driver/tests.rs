@@ -270,6 +270,7 @@ fn delivery(position: u64, key: u64, payload: &'static str) -> Delivery {
         at: DeliveryId::new(position, 0),
         accepted: Wall(1),
         epoch: Epoch(1),
+        identity: None,
         size_bytes: 50,
         dead_letter: None,
         message: Arc::new(Message { envelope, plan }),

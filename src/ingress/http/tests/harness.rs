@@ -37,8 +37,8 @@ pub(super) fn receipt(id: &str) -> Receipt {
         state: DeliveryState::Stored,
     };
     Receipt {
-        id: id.into(),
-        position: Position(7),
+        id: Some(id.into()),
+        position: Some(Position(7)),
         duplicate: false,
         targets: vec![target],
     }

@@ -49,6 +49,7 @@ fn delivery(position: u64, target: Target) -> Delivery {
         at: DeliveryId::new(position, 0),
         accepted: START,
         epoch: Epoch(1),
+        identity: None,
         size_bytes: 100,
         dead_letter: None,
         message: Arc::new(Message {

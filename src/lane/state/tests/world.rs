@@ -172,6 +172,7 @@ impl World {
                     at: DeliveryId::new(self.next_position, ordinal),
                     accepted: self.wall,
                     epoch: Epoch(1),
+                    identity: None,
                     size_bytes: self.rng.u32(1..=LARGEST as u32),
                     dead_letter,
                     message: message.clone(),

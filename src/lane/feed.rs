@@ -15,8 +15,8 @@ pub trait Feed: Send + Sync + 'static {
     /// again.
     fn take_stored(&self, room: Room) -> Result<Vec<Delivery>, FeedError>;
 
-    /// Owed deliveries by their ids (each key's ascending): the first of them, in that order, up
-    /// to `max_bytes`, at least one. Blocks.
+    /// Owed deliveries by their ids, which ascend: the first of them, in that order, up to
+    /// `max_bytes` (the last may be over it), at least one. Blocks.
     fn read(&self, ids: &[DeliveryId], max_bytes: u64) -> Result<Vec<Delivery>, FeedError>;
 
     /// Hands over settlements, to be made durable with the next batch of the journal, in order.

@@ -5,7 +5,8 @@ use crate::clock::{Mono, Wall};
 use crate::lane::settings::Limits;
 use crate::message::{Delivery, DeliveryId, DiscardReason};
 
-/// What a lane wants to be read again: the first of `ids`, up to `max_bytes`, at least one.
+/// What a lane wants to be read again: the first of `ids` (ascending), up to `max_bytes`, at least
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     pub ids: Vec<DeliveryId>,
@@ -34,6 +35,7 @@ impl Lane {
         } else if self.may_try() {
             self.want_due(&mut ids, count, wall);
         }
+        ids.sort_unstable();
         self.reading_bytes = if ids.is_empty() { 0 } else { max_bytes };
         Wanted { ids, max_bytes }
     }

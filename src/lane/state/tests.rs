@@ -7,7 +7,7 @@ mod world;
 use crate::faults::Faults;
 use world::{Shape, World};
 
-const HISTORIES: u64 = 3000;
+const HISTORIES: u64 = 2000;
 
 /// Runs one history; what it broke, with the seed.
 fn run(seed: u64, faults: Faults) -> Result<(), String> {

@@ -329,6 +329,7 @@ impl World {
             return;
         }
         self.note(format!("read {}", wanted.ids.len()));
+        assert!(wanted.ids.is_sorted(), "the journal reads onwards only");
         let most = self.rng.usize(0..=wanted.ids.len());
         let mut bytes = 0;
         for (i, at) in wanted.ids.iter().enumerate() {

@@ -1,0 +1,69 @@
+//! What a delivery is called at its destination: its public id, its delivery id, its route.
+
+use super::stream::Names;
+use crate::message::{Delivery, LogUuid, Origin, RouteId, delivery_id};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The journal's identity, and the names behind the numbers in plans.
+pub struct NameBook {
+    journal: LogUuid,
+    /// Makes the id of a message that came without one.
+    generate: fn(LogUuid, crate::message::Epoch, crate::message::Position) -> String,
+    /// By route number.
+    routes: RwLock<Vec<Arc<str>>>,
+}
+
+/// The names of one delivery.
+pub struct DeliveryNames {
+    journal: LogUuid,
+    /// Only if the message came without an id.
+    generated: Option<String>,
+    given: Option<String>,
+    delivery_id: String,
+    route: Option<Arc<str>>,
+}
+
+impl NameBook {
+    #[must_use]
+    pub fn new(
+        journal: LogUuid,
+        generate: fn(LogUuid, crate::message::Epoch, crate::message::Position) -> String,
+        routes: Vec<Arc<str>>,
+    ) -> Self {
+        Self { journal, generate, routes: RwLock::new(routes) }
+    }
+
+    fn route(&self, id: RouteId) -> Option<Arc<str>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(id.0 as usize).cloned()
+    }
+
+    #[must_use]
+    pub fn of(&self, delivery: &Delivery, destination: &str) -> DeliveryNames {
+        let given = delivery.message.envelope.id.as_str().map(str::to_owned);
+        let generated = given
+            .is_none()
+            .then(|| (self.generate)(self.journal, delivery.epoch, delivery.at.position));
+        let route = self.route(delivery.target().route);
+        let origin = match (delivery.identity, &generated, &given) {
+            (Some(key), _, _) => Origin::Identity(key),
+            (None, Some(id), _) | (None, None, Some(id)) => Origin::Generated(id),
+            (None, None, None) => Origin::Generated(""),
+        };
+        let nth = delivery.message.plan.nth_of_its_kind(delivery.at.ordinal);
+        let delivery_id = delivery_id(origin, route.as_deref().unwrap_or_default(), destination, nth);
+        DeliveryNames { journal: self.journal, generated, given, delivery_id, route }
+    }
+}
+
+impl DeliveryNames {
+    #[must_use]
+    pub fn borrowed(&self) -> Names<'_> {
+        Names {
+            journal: self.journal,
+            id: self.given.as_deref().or(self.generated.as_deref()).unwrap_or_default(),
+            delivery_id: &self.delivery_id,
+            route: self.route.as_deref(),
+        }
+    }
+}

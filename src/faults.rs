@@ -69,7 +69,9 @@ impl Faults {
 
     #[must_use]
     pub const fn only(fault: Fault) -> Self {
-        Self { planted: Some(fault) }
+        Self {
+            planted: Some(fault),
+        }
     }
 
     const fn has(self, fault: Fault) -> bool {

@@ -4,6 +4,7 @@
 //! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod clock;
+pub mod egress;
 pub mod faults;
 pub mod journal;
 pub mod log;

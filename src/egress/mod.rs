@@ -1,0 +1,3 @@
+//! Destinations: one file each, behind one closed enum.
+
+pub mod stream;

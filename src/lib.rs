@@ -10,6 +10,7 @@ pub mod config;
 pub mod door;
 pub mod egress;
 pub mod faults;
+pub mod gateway;
 pub mod ingress;
 pub mod journal;
 pub mod lane;

@@ -1,1 +1,15 @@
-fn main() {}
+//! Parses the command line, runs a command, says how it ended.
+
+use causeway::cli::{self, House};
+use causeway::gateway;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(&House {
+        run: gateway::run,
+        check: gateway::check,
+        admin_address: gateway::admin_address,
+        verify_journal: gateway::verify_journal,
+        repair_journal: gateway::repair_journal,
+    })
+}

@@ -10,11 +10,11 @@ mod refusals;
 pub use refusals::Refusals;
 
 use crate::clock::Clock;
-use crate::journal::{self, Submission, fingerprint, ids};
+use crate::journal::{self, Submission, fingerprint};
 use crate::message::LaneId;
 use crate::message::{
-    Ack, DeliveryId, DeliveryState, Envelope, Fingerprint, Message, MessageId, Position, Receipt,
-    Refusal, RouteId,
+    self, Ack, DeliveryId, DeliveryState, Envelope, Fingerprint, Message, MessageId, Position,
+    Receipt, Refusal, RouteId,
 };
 use crate::routing::{OnFull, Planned, Routed, Router};
 use identity::{Identities, Scope};
@@ -178,7 +178,7 @@ impl Door {
         let shared = self.journal.shared();
         let made = found
             .epoch
-            .map(|epoch| ids::generated_id(shared.reader.uuid(), epoch, position));
+            .map(|epoch| message::generated_id(shared.reader.uuid(), epoch, position));
         Ok(Some(Receipt {
             id: found.id.or(made),
             position: Some(position),
@@ -203,10 +203,10 @@ impl Door {
                 targets: self.journal.shared().target_states(position, &targets),
             }));
         }
-        let Some((prefix, _, position)) = ids::parse_generated(id) else {
+        let Some((prefix, _, position)) = message::parse_generated(id) else {
             return Ok(None);
         };
-        if prefix != ids::uuid_prefix(self.journal.shared().reader.uuid()) {
+        if prefix != message::uuid_prefix(self.journal.shared().reader.uuid()) {
             return Ok(None);
         }
         let found = self.message_at(principal, position).await?;

@@ -5,17 +5,23 @@
 
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
+mod names;
+pub mod stream;
 mod verdict;
 
+pub use names::{DeliveryNames, NameBook};
 pub use verdict::{KeyOrder, Verdict};
 
 use crate::message::{Delivery, Position};
 #[cfg(any(test, feature = "faults"))]
 use faulty::Faulty;
+use stream::StreamDestination;
 
 /// Every kind of destination that is built in.
-#[derive(Debug)]
 pub enum Egress {
+    Stream(StreamDestination),
+    /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
+    Nowhere,
     #[cfg(any(test, feature = "faults"))]
     Faulty(Faulty),
 }
@@ -37,21 +43,27 @@ impl Egress {
         not(any(test, feature = "faults")),
         expect(
             unused_variables,
-            reason = "there is no destination yet outside of the test build"
+            reason = "a stream applies nothing after a failure anyway"
         )
     )]
     pub async fn deliver(&self, deliveries: &[Delivery], strict: bool) -> Attempted {
-        match *self {
+        match self {
+            Self::Stream(stream) => stream.deliver(deliveries).await,
+            Self::Nowhere => Attempted {
+                verdicts: vec![Verdict::fatal("there is no such destination"); deliveries.len()],
+                mark: None,
+            },
             #[cfg(any(test, feature = "faults"))]
-            Self::Faulty(ref faulty) => faulty.deliver(deliveries, strict).await,
+            Self::Faulty(faulty) => faulty.deliver(deliveries, strict).await,
         }
     }
 
     #[must_use]
     pub fn key_order(&self) -> KeyOrder {
-        match *self {
+        match self {
+            Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
             #[cfg(any(test, feature = "faults"))]
-            Self::Faulty(ref faulty) => faulty.key_order(),
+            Self::Faulty(faulty) => faulty.key_order(),
         }
     }
 }

@@ -1,16 +1,14 @@
 //! What a delivery is called at its destination: its public id, its delivery id, its route.
 
 use super::stream::Names;
-use crate::message::{Delivery, LogUuid, Origin, RouteId, delivery_id};
-use std::sync::{Arc, PoisonError, RwLock};
+use crate::message::{Delivery, LogUuid, Origin, RouteId, delivery_id, generated_id};
+use std::sync::Arc;
 
 /// The journal's identity, and the names behind the numbers in plans.
 pub struct NameBook {
     journal: LogUuid,
-    /// Makes the id of a message that came without one.
-    generate: fn(LogUuid, crate::message::Epoch, crate::message::Position) -> String,
     /// By route number.
-    routes: RwLock<Vec<Arc<str>>>,
+    routes: Vec<Arc<str>>,
 }
 
 /// The names of one delivery.
@@ -25,17 +23,12 @@ pub struct DeliveryNames {
 
 impl NameBook {
     #[must_use]
-    pub fn new(
-        journal: LogUuid,
-        generate: fn(LogUuid, crate::message::Epoch, crate::message::Position) -> String,
-        routes: Vec<Arc<str>>,
-    ) -> Self {
-        Self { journal, generate, routes: RwLock::new(routes) }
+    pub fn new(journal: LogUuid, routes: Vec<Arc<str>>) -> Self {
+        Self { journal, routes }
     }
 
     fn route(&self, id: RouteId) -> Option<Arc<str>> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(id.0 as usize).cloned()
+        self.routes.get(id.0 as usize).cloned()
     }
 
     #[must_use]
@@ -43,7 +36,7 @@ impl NameBook {
         let given = delivery.message.envelope.id.as_str().map(str::to_owned);
         let generated = given
             .is_none()
-            .then(|| (self.generate)(self.journal, delivery.epoch, delivery.at.position));
+            .then(|| generated_id(self.journal, delivery.epoch, delivery.at.position));
         let route = self.route(delivery.target().route);
         let origin = match (delivery.identity, &generated, &given) {
             (Some(key), _, _) => Origin::Identity(key),
@@ -51,8 +44,19 @@ impl NameBook {
             (None, None, None) => Origin::Generated(""),
         };
         let nth = delivery.message.plan.nth_of_its_kind(delivery.at.ordinal);
-        let delivery_id = delivery_id(origin, route.as_deref().unwrap_or_default(), destination, nth);
-        DeliveryNames { journal: self.journal, generated, given, delivery_id, route }
+        let delivery_id = delivery_id(
+            origin,
+            route.as_deref().unwrap_or_default(),
+            destination,
+            nth,
+        );
+        DeliveryNames {
+            journal: self.journal,
+            generated,
+            given,
+            delivery_id,
+            route,
+        }
     }
 }
 
@@ -61,7 +65,11 @@ impl DeliveryNames {
     pub fn borrowed(&self) -> Names<'_> {
         Names {
             journal: self.journal,
-            id: self.given.as_deref().or(self.generated.as_deref()).unwrap_or_default(),
+            id: self
+                .given
+                .as_deref()
+                .or(self.generated.as_deref())
+                .unwrap_or_default(),
             delivery_id: &self.delivery_id,
             route: self.route.as_deref(),
         }

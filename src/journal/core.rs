@@ -5,7 +5,6 @@
 //! after the same sync.
 
 use super::idlog::IdLog;
-use super::ids::generated_id;
 use super::idtable::IdEntry;
 use super::ledger::LaneLedger;
 use super::records;
@@ -18,7 +17,8 @@ use crate::clock::{Clock, Mono};
 use crate::faults::Faults;
 use crate::log::{AppendError, Batch, Cursor, Log, Record, Stamp, Urgency};
 use crate::message::{
-    Delivery, DeliveryId, Epoch, LaneId, LogUuid, MessageId, Ordinal, Position, Refusal, RouteId,
+    self, Delivery, DeliveryId, Epoch, LaneId, LogUuid, MessageId, Ordinal, Position, Refusal,
+    RouteId,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -370,7 +370,7 @@ impl Journal {
         }
         let id = match submission.id() {
             Some(id) => id.to_owned(),
-            None => generated_id(self.log.uuid(), self.shared.epoch, position),
+            None => message::generated_id(self.log.uuid(), self.shared.epoch, position),
         };
         pending.urgency = Urgency::Normal;
         pending.fresh.push(Fresh {
@@ -681,6 +681,17 @@ impl Journal {
             self.notices.push(Record::new(body));
         }
         id
+    }
+
+    #[must_use]
+    pub const fn faults(&self) -> Faults {
+        self.faults
+    }
+
+    /// The position that the next accepted envelope will get.
+    #[must_use]
+    pub fn next_position(&self) -> Position {
+        self.log.end().position
     }
 
     #[must_use]

@@ -136,7 +136,7 @@ impl Keeper {
                     (_, true) => Space::JournalFull,
                     _ => Space::Enough,
                 });
-            let from_spares = log.has_spare();
+            let from_spares = log.has_fitting_spare();
             if !wanted || (!essential && !from_spares && (disk_is_full || max_reached)) {
                 return Ok(());
             }

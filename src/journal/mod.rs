@@ -8,7 +8,6 @@ mod core;
 mod feed;
 pub mod fingerprint;
 mod idlog;
-pub mod ids;
 mod idtable;
 mod inbox;
 mod keeper;

@@ -7,6 +7,7 @@ use super::core::{Answer, Journal, Step};
 use super::keeper::{CheckpointImage, Keeper};
 use super::state::Shared;
 use super::{SettleGroup, Submission, lookup};
+use crate::faults::Faults;
 use crate::log::disk::Disk;
 use crate::message::{LaneId, LogUuid, Position, Refusal};
 use std::collections::VecDeque;
@@ -67,6 +68,7 @@ pub struct Handle {
     threads: Arc<Threads>,
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
+    faults: Faults,
 }
 
 /// Ends the threads when asked to.
@@ -96,6 +98,7 @@ pub fn start(
     });
     let handle = Handle {
         threads: Arc::clone(&threads),
+        faults: journal.faults(),
         shared: Arc::clone(journal.shared()),
         disk,
     };
@@ -155,6 +158,12 @@ impl Handle {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Those planted in the test build; the lanes have theirs too.
+    #[must_use]
+    pub const fn faults(&self) -> Faults {
+        self.faults
     }
 
     /// Queues a publish. The answer comes when it is durable, or refused.

@@ -109,3 +109,35 @@ pub fn verify(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<Walk, Jour
     }
     Ok(walk)
 }
+
+impl Walk {
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{self:#?}")
+    }
+
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let lanes: Vec<_> = self
+            .lanes
+            .iter()
+            .map(|(name, lane)| {
+                let counts = &lane.counts;
+                let discarded: serde_json::Map<_, _> = crate::message::DiscardReason::ALL
+                    .iter()
+                    .zip(counts.discarded)
+                    .map(|(reason, n)| (reason.as_str().to_owned(), n.into()))
+                    .collect();
+                serde_json::json!({
+                    "name": name, "planned": counts.planned, "delivered": counts.delivered,
+                    "dead_lettered": counts.dead_lettered, "discarded": discarded,
+                    "pending": lane.pending,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "next_position": self.next_position, "segments": self.segments, "bytes": self.bytes,
+            "records": self.records, "ids": self.ids, "problems": self.problems, "lanes": lanes,
+        })
+    }
+}

@@ -18,7 +18,12 @@ pub struct DeadLetterLog {
 impl DeadLetterLog {
     #[must_use]
     pub fn new(log: StreamLog, names: Arc<NameBook>, destination: Arc<str>, clock: Clock) -> Self {
-        Self { log: Mutex::new(log), names, destination, clock }
+        Self {
+            log: Mutex::new(log),
+            names,
+            destination,
+            clock,
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, StreamLog> {
@@ -38,7 +43,10 @@ impl DeadLetterLog {
 
 impl DeadLetterSink for DeadLetterLog {
     fn write(&self, letters: &[DeadLetter]) -> Result<Written, SinkError> {
-        let named: Vec<_> = letters.iter().map(|l| self.names.of(&l.delivery, &self.destination)).collect();
+        let named: Vec<_> = letters
+            .iter()
+            .map(|l| self.names.of(&l.delivery, &self.destination))
+            .collect();
         let reasons: Vec<_> = letters
             .iter()
             .map(|letter| stream::DeadLetter {
@@ -62,7 +70,10 @@ impl DeadLetterSink for DeadLetterLog {
         let next = Position(log.next_offset());
         drop(log);
         match appended.stopped {
-            _ if appended.done > 0 => Ok(Written { count: appended.done, next }),
+            _ if appended.done > 0 => Ok(Written {
+                count: appended.done,
+                next,
+            }),
             Some(e @ StreamError::NoRoom { .. }) => Err(SinkError::Full(e.to_string())),
             Some(e) => Err(SinkError::Failed(e.to_string())),
             None => Err(SinkError::Failed("it wrote nothing".into())),

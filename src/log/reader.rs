@@ -53,6 +53,13 @@ impl LogReader {
         (first, end)
     }
 
+    /// When the record at a position was appended, to the grain of a segment.
+    #[must_use]
+    pub fn accepted_about(&self, position: Position) -> Option<Wall> {
+        let segment = self.shared.segment_of(position)?;
+        Some(Wall(segment.with_extent(|e| e.wall_ms)))
+    }
+
     /// The record at a position, if it is in the log.
     pub fn read(&self, position: Position) -> Result<Option<StoredRecord>, ReadError> {
         let mut found = None;

@@ -125,19 +125,6 @@ impl Shared {
             .cloned()
     }
 
-    /// Bytes that the next new segment will take.
-    #[must_use]
-    pub fn next_segment_bytes(&self) -> u64 {
-        self.next_segment_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether the next segment can be made of a retired one, without new space.
-    #[must_use]
-    pub fn has_spare(&self) -> bool {
-        let wanted = self.next_segment_bytes();
-        self.pool().spares.iter().any(|s| s.bytes >= wanted / 2)
-    }
-
     /// How many segments are ready to be written.
     #[must_use]
     pub fn ready(&self) -> usize {
@@ -153,6 +140,41 @@ impl Shared {
         drop(pool);
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         ready + spares + segments.iter().map(|s| s.file_bytes).sum::<u64>()
+    }
+
+    /// How large the next segment made from nothing will be.
+    #[must_use]
+    pub fn next_segment_bytes(&self) -> u64 {
+        self.next_segment_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Overrules that size until the writer adapts it again, where room is short.
+    pub fn set_next_segment_bytes(&self, bytes: u64) {
+        self.next_segment_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the next segment will be a kept file, so that it takes no room from the disk.
+    #[must_use]
+    pub fn has_fitting_spare(&self) -> bool {
+        let wanted = self.next_segment_bytes();
+        self.pool().spares.iter().any(|s| s.bytes >= wanted / 2)
+    }
+
+    /// Removes the segments that are ready, newest first so that a crash leaves no gap: they are
+    /// of a size that is of no use any more.
+    pub fn discard_ready(&self) -> io::Result<()> {
+        let _one_at_a_time = self
+            .preparing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(last) = self.pool().ready.pop_back() else {
+                return Ok(());
+            };
+            remove_if_there(&*self.disk, &last.path)?;
+            self.disk.sync_dir(&self.dir)?;
+            self.pool().next_seq = last.header.first_seq;
+        }
     }
 
     /// Data bytes that fit into the next ready segment.

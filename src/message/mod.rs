@@ -6,6 +6,7 @@
 mod delivery;
 mod delivery_id;
 mod envelope;
+mod generated_id;
 mod ids;
 mod plan;
 mod receipt;
@@ -16,6 +17,7 @@ pub mod wire;
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
 pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};
+pub use generated_id::{generated_id, parse_generated, uuid_prefix};
 pub use ids::{DeliveryId, Epoch, LaneId, LogUuid, Ordinal, Position, RouteId};
 pub use plan::{Ack, Guarantee, Plan, Target};
 pub use receipt::{DeliveryState, Receipt, Refusal, TargetState};

@@ -1,0 +1,228 @@
+//! The one file that names every stage and wires them, in the order in which a message passes:
+//! listeners, door, routing, journal, lanes, egress. It runs until it is told to stop.
+//!
+//! What must not live here: what a stage does.
+
+mod front;
+mod lanes;
+mod offline;
+mod open;
+mod status;
+
+pub use offline::{admin_address, check, repair_journal, verify_journal};
+
+use crate::admin;
+use crate::cli::stop_on_signal;
+use crate::clock::Clock;
+use crate::config::settings::Listen;
+use crate::config::{Settings, Sources};
+use crate::door::Door;
+use crate::ingress::http::{self, ConnectionLimits, Counters};
+use crate::journal;
+use front::Reception;
+use lanes::Lanes;
+use status::StatusDesk;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Streams and dead letters write on these, beside lanes that read from segments.
+const BLOCKING_THREADS: usize = 16;
+/// Connections have this long to end their requests once the drain is over.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// A request's head may have so much beside `[limits]` headers and topic.
+const HEAD_SLACK_BYTES: usize = 16 * 1024;
+/// Header lines beside the ones that `[limits]` counts.
+const HEAD_SLACK_LINES: usize = 64;
+
+/// Runs the gateway of this file until a signal.
+pub fn run(file: &Path) -> Result<(), String> {
+    let (settings, report) = crate::config::load(&Sources::of_process(file, Vec::new()))
+        .map_err(|report| report.to_text())?;
+    for line in report.to_text().lines() {
+        tracing::warn!("{line}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("worker")
+        .build()
+        .map_err(|e| format!("can't start threads: {e}"))?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    let clock = Clock::system();
+    let listeners = Listeners::bind(&settings.listen).await?;
+    let house = open::open(&settings, &clock)?;
+    let stop = stop_on_signal().map_err(|e| format!("can't listen for signals: {e}"))?;
+
+    let started = journal::start(house.journal, house.keeper, Arc::clone(&house.disk));
+    let (running, handle, receipts) =
+        started.map_err(|e| format!("can't start the journal's threads: {e}"))?;
+    let receipts = tokio::spawn(journal::send_receipts(receipts));
+    let lanes = Arc::new(Lanes::start(house.destinations, &handle, &clock));
+    let door = Arc::new(Door {
+        journal: handle.clone(),
+        router: house.router,
+        identities: crate::door::identity::Identities::new(settings.identities.clone()),
+        limits: settings.limits.clone(),
+        clock: clock.clone(),
+        refusals: crate::door::Refusals::default(),
+    });
+    let counters = Arc::new(Counters::default());
+    let desk = StatusDesk {
+        settings: settings.clone(),
+        door: Arc::clone(&door),
+        lanes: Arc::clone(&lanes),
+        counters: Arc::clone(&counters),
+        clock: clock.clone(),
+        disk: Arc::clone(&house.disk),
+        stop: stop.clone(),
+    };
+    let reception = Reception::new(door, lanes.streams());
+    let serving = listeners.serve(&settings, reception, desk, &counters, &clock, stop.clone());
+    say_where(&settings.listen);
+
+    wait_for(stop).await;
+    drain(&settings, serving, &lanes).await;
+    stop_journal(running).await?;
+    receipts.abort();
+    drop(house.lock);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn wait_for(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: nobody can stop us better than now.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Nothing is accepted any more; lanes settle what they can in time.
+async fn drain(settings: &Settings, serving: Serving, lanes: &Lanes) {
+    lanes.stop(settings.gateway.drain_timeout).await;
+    if let Some(http) = serving.http {
+        let _ = tokio::time::timeout(LAST_ANSWERS, http).await;
+    }
+    serving.end.send_replace(true);
+    for listener in serving.others {
+        listener.abort();
+    }
+}
+
+async fn stop_journal(running: journal::Running) -> Result<(), String> {
+    let stopped = tokio::task::spawn_blocking(move || running.stop());
+    stopped
+        .await
+        .map_err(|e| format!("the journal did not stop in order: {e}"))
+}
+
+/// For whoever started it by hand: where it listens, and what to type next.
+fn say_where(listen: &Listen) {
+    if let Some(http) = listen.http {
+        tracing::info!(address = %http, "http: takes messages");
+        tracing::info!("try: curl -d 'hello' http://{http}/v1/topics/greetings/world");
+    }
+    if let Some(admin) = listen.admin {
+        tracing::info!(address = %admin, "admin: status and control");
+    }
+    if let Some(health) = listen.health {
+        tracing::info!(address = %health, "health: /healthz, /readyz, /metrics");
+    }
+}
+
+/// Bound before anything is opened, so that a port in use changes nothing.
+struct Listeners {
+    http: Option<TcpListener>,
+    admin: Option<TcpListener>,
+    health: Option<TcpListener>,
+}
+
+struct Serving {
+    http: Option<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+    /// Ends health and control.
+    end: watch::Sender<bool>,
+}
+
+impl Listeners {
+    async fn bind(listen: &Listen) -> Result<Self, String> {
+        let mut bound = Vec::new();
+        for (address, setting) in [
+            (listen.http, "[listen] http"),
+            (listen.admin, "[listen] admin"),
+            (listen.health, "[listen] health"),
+        ] {
+            bound.push(match address {
+                Some(address) => Some(
+                    http::bind(address, setting)
+                        .await
+                        .map_err(|e| e.to_string())?,
+                ),
+                None => None,
+            });
+        }
+        let (health, admin, http) = (bound.pop(), bound.pop(), bound.pop());
+        Ok(Self {
+            http: http.flatten(),
+            admin: admin.flatten(),
+            health: health.flatten(),
+        })
+    }
+
+    fn serve(
+        self,
+        settings: &Settings,
+        reception: Reception,
+        desk: StatusDesk,
+        counters: &Arc<Counters>,
+        clock: &Clock,
+        stop: watch::Receiver<bool>,
+    ) -> Serving {
+        let (control, questions) = admin::control();
+        let mut others = vec![tokio::spawn(desk.answer(questions))];
+        let limits = &settings.limits;
+        let http = self.http.map(|listener| {
+            let in_flight_bytes = usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX);
+            let of_bodies = http::Limits {
+                payload_bytes: limits.payload_bytes,
+                in_flight_bytes: in_flight_bytes.max(limits.payload_bytes),
+            };
+            let of_heads = ConnectionLimits {
+                connections: limits.connections,
+                head_bytes: limits.header_bytes + 3 * limits.topic_bytes + HEAD_SLACK_BYTES,
+                head_lines: limits.headers + HEAD_SLACK_LINES,
+            };
+            let router = http::router(
+                reception,
+                clock.clone(),
+                of_bodies,
+                Arc::clone(counters),
+                stop.clone(),
+            );
+            tokio::spawn(http::serve(
+                listener,
+                router,
+                of_heads,
+                Arc::clone(counters),
+                stop,
+            ))
+        });
+        // Health and control stay up while lanes drain.
+        let (end, never) = watch::channel(false);
+        for (listener, router) in [
+            (self.admin, admin::admin_router(control.clone())),
+            (self.health, admin::health_router(control)),
+        ] {
+            if let Some(listener) = listener {
+                let counters = Arc::new(Counters::default());
+                let serve = http::serve(listener, router, admin::LIMITS, counters, never.clone());
+                others.push(tokio::spawn(serve));
+            }
+        }
+        Serving { http, others, end }
+    }
+}

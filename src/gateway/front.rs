@@ -1,0 +1,98 @@
+//! What the HTTP listener is given: the door, and the streams by name.
+
+use crate::door::{Door, Published};
+use crate::egress::stream::{self, StreamReader};
+use crate::ingress::http::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+use crate::message::{Envelope, Position, Receipt, Refusal};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub struct Reception {
+    door: Arc<Door>,
+    streams: Arc<BTreeMap<String, StreamReader>>,
+}
+
+impl Reception {
+    pub const fn new(door: Arc<Door>, streams: Arc<BTreeMap<String, StreamReader>>) -> Self {
+        Self { door, streams }
+    }
+
+    fn stream(&self, name: &str) -> Result<StreamReader, ReadError> {
+        self.streams
+            .get(name)
+            .cloned()
+            .ok_or_else(|| ReadError::UnknownStream(name.to_owned()))
+    }
+}
+
+impl Front for Reception {
+    async fn publish(&self, envelope: Envelope) -> Result<Published, Refusal> {
+        self.door.publish(envelope).await
+    }
+
+    async fn message_at(&self, principal: &str, position: Position) -> Option<Receipt> {
+        logged(self.door.message_at(principal, position).await)
+    }
+
+    async fn message_by_id(&self, principal: &str, id: &str, topic: &str) -> Option<Receipt> {
+        logged(self.door.message_by_id(principal, id, topic).await)
+    }
+
+    async fn read_stream(&self, name: &str, read: StreamRead) -> Result<Page, ReadError> {
+        let reader = self.stream(name)?;
+        let page = tokio::task::spawn_blocking(move || {
+            let from = match read.from {
+                Start::Earliest => stream::From::Earliest,
+                Start::Latest => stream::From::Latest,
+                Start::Offset(offset) => stream::From::Offset(offset),
+            };
+            reader.read(from, read.max_records, read.max_bytes)
+        });
+        match page.await {
+            Ok(Ok(page)) => Ok(page_of(page)),
+            Ok(Err(stream::ReadError::Gone { earliest })) => Err(ReadError::Gone { earliest }),
+            // Nothing is there yet: the reader waits where it asked for.
+            Ok(Err(stream::ReadError::Beyond { .. })) => Ok(Page {
+                records: Vec::new(),
+                next: match read.from {
+                    Start::Offset(offset) => offset,
+                    Start::Earliest | Start::Latest => 0,
+                },
+            }),
+            Ok(Err(e)) => Err(ReadError::Failed(e.to_string())),
+            Err(e) => Err(ReadError::Failed(e.to_string())),
+        }
+    }
+
+    async fn stream_reaches(&self, name: &str, offset: u64) {
+        if let Ok(reader) = self.stream(name) {
+            // Closed: the gateway is stopping, and the reader looks once more.
+            let _ = reader.wait_for(offset).await;
+        }
+    }
+}
+
+fn logged(found: std::io::Result<Option<Receipt>>) -> Option<Receipt> {
+    found.unwrap_or_else(|e| {
+        tracing::error!("a look-up failed: {e}");
+        None
+    })
+}
+
+fn page_of(page: stream::Page) -> Page {
+    let record = |(offset, record): (u64, stream::StreamRecord)| StreamRecord {
+        offset,
+        id: record.id,
+        topic: record.topic,
+        key: record.key,
+        headers: record.headers,
+        content_type: record.content_type,
+        time: record.accepted,
+        payload: record.payload,
+    };
+    Page {
+        records: page.records.into_iter().map(record).collect(),
+        next: page.next,
+    }
+}

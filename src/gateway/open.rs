@@ -1,0 +1,471 @@
+//! Opens all that is on disk, in the order in which it depends on each other: lock, journal,
+//! sinks; and counts what the sinks hold as settled before any lane starts.
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::config::settings::{Destination, DestinationKind};
+use crate::egress::stream::{JournalState, Retention, StreamDestination, StreamLog, StreamOptions};
+use crate::egress::{Egress, NameBook};
+use crate::faults::Faults;
+use crate::journal::{self, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits};
+use crate::lane::{DeadLetterLog, LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use crate::log::disk::Disk;
+use crate::log::{DirLock, LogKind, Sizes};
+use crate::message::{LaneId, Outcome, Position};
+use crate::routing::{self, Router};
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Segments are at least this large, and at least twice the largest record.
+const MIN_SEGMENT_BYTES: u64 = 4 << 20;
+const MAX_SEGMENT_BYTES: u64 = 64 << 20;
+/// Dead-letter logs are small and many.
+const MIN_DEAD_LETTER_SEGMENT_BYTES: u64 = 1 << 20;
+/// Kept free on the disk for compaction, index files and checkpoints.
+const KEEP_FREE_BYTES: u64 = 12 << 20;
+/// What the door may owe to its own dead letters.
+const DOOR_BACKLOG_BYTES: u64 = 64 << 20;
+/// The journal's limit below which it could not turn over.
+const MIN_JOURNAL_SEGMENTS: u64 = 8;
+
+pub struct House {
+    pub lock: DirLock,
+    pub disk: Arc<dyn Disk>,
+    pub journal: Journal,
+    pub keeper: Keeper,
+    pub router: Router,
+    pub destinations: Vec<OpenDestination>,
+}
+
+/// A destination, or a lane that is left of one, ready to start.
+pub struct OpenDestination {
+    pub name: Arc<str>,
+    pub lane: LaneSettings,
+    pub backlog_bytes: u64,
+    pub dead_letters_max_bytes: u64,
+    /// Not in the file any more: its lane is held until an operator acts.
+    pub is_orphan: bool,
+    /// The lane owes something from when it was in the other mode.
+    pub change_to: Option<(Mode, Position)>,
+    pub egress: Egress,
+    pub dead_letters: DeadLetterLog,
+}
+
+pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
+    let faults = faults()?;
+    let dir = &settings.gateway.data_dir;
+    std::fs::create_dir_all(dir).map_err(|e| {
+        format!(
+            "can't make the data folder {} ([gateway] data_dir): {e}",
+            dir.display()
+        )
+    })?;
+    let lock = DirLock::acquire(dir).map_err(|e| format!("[gateway] data_dir: {e}"))?;
+    let disk = disk();
+    let opened = journal::open(Arc::clone(&disk), journal_options(settings, clock, faults)?)
+        .map_err(|e| explained(&e))?;
+    let (mut journal, mut keeper, report) = (opened.journal, opened.keeper, opened.report);
+    if let Some(cut) = &report.cut {
+        tracing::warn!(file = %cut.path.display(), byte = cut.offset,
+            "cut a torn batch off the journal's end: nobody was told that it was stored");
+    }
+    tracing::info!(
+        next_position = report.next_position,
+        pending = report.pending,
+        ids = report.ids,
+        replayed = report.replayed,
+        "journal open"
+    );
+    let catalog = intern(settings, &mut journal);
+    keeper.step();
+    flush(&mut journal, &mut keeper, &mut VecDeque::new())?;
+    let destinations = open_destinations(settings, clock, &disk, &mut journal, &mut keeper)?;
+    let router =
+        Router::new(&settings.routes, settings.unrouted, &catalog).map_err(|e| e.to_string())?;
+    Ok(House {
+        lock,
+        disk,
+        journal,
+        keeper,
+        router,
+        destinations,
+    })
+}
+
+/// The test build plants the fault that this variable names.
+fn faults() -> Result<Faults, String> {
+    #[cfg(feature = "faults")]
+    if let Ok(name) = std::env::var("CAUSEWAY_FAULT") {
+        let fault = name.parse().map_err(|e| format!("CAUSEWAY_FAULT: {e}"))?;
+        return Ok(Faults::only(fault));
+    }
+    Ok(Faults::none())
+}
+
+/// The test build's disk forgets at SIGKILL what a power cut would.
+#[cfg(feature = "faults")]
+pub fn disk() -> Arc<dyn Disk> {
+    Arc::new(crate::log::volatile::VolatileDisk::new(
+        crate::log::volatile::VolatileControl::default(),
+    ))
+}
+
+#[cfg(not(feature = "faults"))]
+pub fn disk() -> Arc<dyn Disk> {
+    Arc::new(crate::log::disk::RealDisk)
+}
+
+fn explained(e: &journal::JournalError) -> String {
+    format!(
+        "the journal can't be opened: {e}\n\
+         help: `causeway journal verify` says more; `causeway journal repair --accept-loss` makes it start again without what can't be read"
+    )
+}
+
+fn seed() -> Result<u64, String> {
+    getrandom::u64().map_err(|e| format!("no random numbers from the system: {e}"))
+}
+
+pub fn journal_options(
+    settings: &Settings,
+    clock: &Clock,
+    faults: Faults,
+) -> Result<JournalOptions, String> {
+    let min_segment_bytes = min_segment_bytes(settings);
+    Ok(JournalOptions {
+        dir: settings.gateway.data_dir.join("journal"),
+        sizes: Sizes {
+            min_segment_bytes,
+            max_segment_bytes: MAX_SEGMENT_BYTES.max(min_segment_bytes),
+            reserve_segments: 1,
+        },
+        max_bytes: settings
+            .journal
+            .max_bytes
+            .max(MIN_JOURNAL_SEGMENTS * min_segment_bytes),
+        keep_free_bytes: KEEP_FREE_BYTES.max(2 * min_segment_bytes),
+        window: WindowLimits {
+            window: settings.dedup.window,
+            max_entries: settings.dedup.max_entries,
+        },
+        clock: clock.clone(),
+        seed: seed()?,
+        faults,
+    })
+}
+
+/// A record has the payload, the headers, the topic, and a plan that may name many targets.
+fn min_segment_bytes(settings: &Settings) -> u64 {
+    let limits = &settings.limits;
+    let record =
+        limits.payload_bytes + 2 * limits.header_bytes + 4 * limits.topic_bytes + (64 << 10);
+    MIN_SEGMENT_BYTES.max((2 * record as u64).next_power_of_two())
+}
+
+/// Every name of the file gets its number, before anything is accepted under it.
+fn intern(settings: &Settings, journal: &mut Journal) -> routing::Catalog {
+    let lanes: HashMap<String, LaneId> = settings
+        .destinations
+        .iter()
+        .map(|d| (d.name.clone(), journal.intern_lane(&d.name)))
+        .collect();
+    let routes = settings
+        .routes
+        .iter()
+        .map(|r| (r.name.clone(), journal.intern_route(&r.name)))
+        .collect();
+    routing::Catalog {
+        routes,
+        lanes,
+        unrouted_route: journal::DOOR_ROUTE,
+        door_lane: journal::DOOR_LANE,
+    }
+}
+
+/// Makes what the journal has to write durable, before the threads run.
+fn flush(
+    journal: &mut Journal,
+    keeper: &mut Keeper,
+    settlements: &mut VecDeque<SettleGroup>,
+) -> Result<(), String> {
+    while journal.has_notices() || !settlements.is_empty() {
+        let step = journal.step(&mut VecDeque::new(), settlements);
+        if let Some(reason) = journal.shared().failure() {
+            return Err(format!("the journal failed: {reason}"));
+        }
+        keeper.step();
+        if step.stalled
+            && let Some(problem) = keeper.problem()
+        {
+            return Err(format!("the journal has no room to start: {problem}"));
+        }
+    }
+    Ok(())
+}
+
+fn open_destinations(
+    settings: &Settings,
+    clock: &Clock,
+    disk: &Arc<dyn Disk>,
+    journal: &mut Journal,
+    keeper: &mut Keeper,
+) -> Result<Vec<OpenDestination>, String> {
+    let routes = journal.shared().read_catalog(|catalog| {
+        catalog
+            .routes()
+            .iter()
+            .map(|r| Arc::clone(&r.name))
+            .collect()
+    });
+    let names = Arc::new(NameBook::new(journal.shared().reader.uuid(), routes));
+    let mut settled = VecDeque::new();
+    let mut opened = Vec::new();
+    for lane in journal.shared().lanes() {
+        let spec = settings.destinations.iter().find(|d| d.name == lane.name);
+        if spec.is_none() && lane.id != journal::DOOR_LANE && lane.ledger().pending() == 0 {
+            continue;
+        }
+        let opener = Opener {
+            settings,
+            clock,
+            disk,
+            names: &names,
+            lane: &lane,
+        };
+        opened.push(opener.open(spec, journal, &mut settled)?);
+    }
+    flush(journal, keeper, &mut settled)?;
+    Ok(opened)
+}
+
+/// One lane with its sinks.
+struct Opener<'a> {
+    settings: &'a Settings,
+    clock: &'a Clock,
+    disk: &'a Arc<dyn Disk>,
+    names: &'a Arc<NameBook>,
+    lane: &'a Arc<journal::LaneState>,
+}
+
+impl Opener<'_> {
+    fn open(
+        &self,
+        spec: Option<&Destination>,
+        journal: &mut Journal,
+        settled: &mut VecDeque<SettleGroup>,
+    ) -> Result<OpenDestination, String> {
+        let is_door = self.lane.id == journal::DOOR_LANE;
+        let marks = self.lane.ledger().marks();
+        let dead_max = spec.map_or(self.settings.door_dead_letters_max_bytes, |d| {
+            d.lane.dead_letters_max_bytes
+        });
+        let folder = if is_door {
+            "$door"
+        } else {
+            self.lane.name.as_str()
+        };
+        let dead_dir = self.settings.gateway.data_dir.join("dead").join(folder);
+        let dead = self.dead_letter_log(&dead_dir, dead_max, journal, marks.dead_letters)?;
+        self.count_held(
+            journal,
+            &dead.held,
+            Outcome::DeadLettered,
+            (0, dead.next_offset),
+            settled,
+        )?;
+        let name: Arc<str> = self.lane.name.as_str().into();
+        let dead_letters = DeadLetterLog::new(
+            dead.log,
+            Arc::clone(self.names),
+            Arc::clone(&name),
+            self.clock.clone(),
+        );
+        let (egress, sink) = match spec {
+            Some(spec) => self.egress(spec, journal, marks.sink, settled)?,
+            None => (Egress::Nowhere, None),
+        };
+        let strict = spec.is_some_and(|d| d.lane.strict);
+        let (mode, change_to) = self.mode(journal, strict, sink);
+        let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
+        Ok(OpenDestination {
+            lane: lane_settings(self.lane.id, mode, &egress, spec),
+            name,
+            backlog_bytes: backlog,
+            dead_letters_max_bytes: dead_max,
+            is_orphan: spec.is_none() && !is_door,
+            change_to,
+            egress,
+            dead_letters,
+        })
+    }
+
+    /// What the lane's last run was, as long as it owes something of it.
+    fn mode(
+        &self,
+        journal: &mut Journal,
+        strict: bool,
+        sink: Option<crate::message::LogUuid>,
+    ) -> (Mode, Option<(Mode, Position)>) {
+        let id = self.lane.id;
+        let was = journal
+            .shared()
+            .read_catalog(|c| c.lane(id).is_some_and(|l| l.is_strict));
+        let of = |strict| if strict { Mode::Strict } else { Mode::Keyed };
+        let owes = self.lane.ledger().pending() > 0;
+        if was != strict && owes {
+            return (of(was), Some((of(strict), journal.next_position())));
+        }
+        journal.describe_lane(id, strict, sink);
+        (of(strict), None)
+    }
+
+    fn dead_letter_log(
+        &self,
+        dir: &Path,
+        max_bytes: u64,
+        journal: &Journal,
+        mark: u64,
+    ) -> Result<crate::egress::stream::Opened, String> {
+        let min = MIN_DEAD_LETTER_SEGMENT_BYTES.max(min_segment_bytes(self.settings) / 2);
+        let options = StreamOptions {
+            dir: dir.to_path_buf(),
+            kind: LogKind::DeadLetters,
+            sizes: Sizes {
+                min_segment_bytes: min,
+                max_segment_bytes: min,
+                reserve_segments: 0,
+            },
+            retention: Retention::default(),
+            max_bytes: Some(max_bytes),
+            keep_free_bytes: 0,
+            seed: seed()?,
+        };
+        StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
+            .map_err(|e| format!("the dead letters of {}: {e}", self.lane.name))
+    }
+
+    fn egress(
+        &self,
+        spec: &Destination,
+        journal: &Journal,
+        mark: u64,
+        settled: &mut VecDeque<SettleGroup>,
+    ) -> Result<(Egress, Option<crate::message::LogUuid>), String> {
+        match &spec.kind {
+            DestinationKind::Stream { retention } => {
+                let min = min_segment_bytes(self.settings);
+                let options = StreamOptions {
+                    dir: self
+                        .settings
+                        .gateway
+                        .data_dir
+                        .join("streams")
+                        .join(&spec.name),
+                    kind: LogKind::Stream,
+                    sizes: Sizes {
+                        min_segment_bytes: min,
+                        max_segment_bytes: MAX_SEGMENT_BYTES.max(min),
+                        reserve_segments: 0,
+                    },
+                    retention: Retention {
+                        max_bytes: Some(retention.max_bytes),
+                        max_age: Some(retention.max_age),
+                    },
+                    max_bytes: None,
+                    keep_free_bytes: KEEP_FREE_BYTES,
+                    seed: seed()?,
+                };
+                let opened =
+                    StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
+                        .map_err(|e| format!("the stream {}: {e}", spec.name))?;
+                self.count_held(
+                    journal,
+                    &opened.held,
+                    Outcome::Delivered,
+                    (opened.next_offset, 0),
+                    settled,
+                )?;
+                let uuid = opened.log.uuid();
+                let name: Arc<str> = spec.name.as_str().into();
+                let stream = StreamDestination::new(
+                    opened.log,
+                    Arc::clone(self.names),
+                    name,
+                    self.clock.clone(),
+                );
+                Ok((Egress::Stream(stream), Some(uuid)))
+            }
+            #[cfg(feature = "faults")]
+            DestinationKind::Faulty { script, record } => {
+                use crate::egress::{KeyOrder, faulty};
+                let script = script
+                    .parse()
+                    .map_err(|e| format!("{}: script: {e}", spec.name))?;
+                let timeout = Some(spec.lane.timeout);
+                let faulty = faulty::Faulty::to_file(script, KeyOrder::OneAtATime, timeout, record)
+                    .map_err(|e| format!("{}: {}: {e}", spec.name, record.display()))?;
+                Ok((Egress::Faulty(faulty), None))
+            }
+        }
+    }
+
+    /// Promise 5: what a sink holds counts as settled, before its lane delivers anything.
+    fn count_held(
+        &self,
+        journal: &Journal,
+        held: &[crate::message::DeliveryId],
+        outcome: Outcome,
+        (sink, dead_letters): (u64, u64),
+        settled: &mut VecDeque<SettleGroup>,
+    ) -> Result<(), String> {
+        let lane = self.lane.id;
+        let settlements = journal::settlements_for(journal.shared(), lane, held, outcome)
+            .map_err(|e| format!("{}: {e}", self.lane.name))?;
+        if !settlements.is_empty() {
+            tracing::info!(lane = %self.lane.name, deliveries = settlements.len(),
+                "its sink holds deliveries that the journal had not settled");
+            let marks = SinkMarks { sink, dead_letters };
+            settled.push_back(SettleGroup {
+                lane,
+                settlements,
+                marks,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn journal_state(journal: &Journal, mark: u64) -> JournalState {
+    JournalState {
+        uuid: journal.shared().reader.uuid(),
+        epoch: journal.epoch(),
+        next_position: journal.next_position(),
+        mark,
+    }
+}
+
+fn lane_settings(
+    lane: LaneId,
+    mode: Mode,
+    egress: &Egress,
+    spec: Option<&Destination>,
+) -> LaneSettings {
+    let retry = spec.map_or_else(RetryPolicy::default, |d| RetryPolicy {
+        initial: d.lane.retry.initial,
+        max: d.lane.retry.max,
+        give_up_after: d.lane.retry.give_up_after,
+    });
+    let on_reject = match spec.map(|d| d.lane.on_reject) {
+        Some(routing::OnReject::Block) => OnReject::Block,
+        _ => OnReject::Skip,
+    };
+    LaneSettings {
+        lane,
+        mode,
+        key_order: egress.key_order(),
+        on_reject,
+        retry,
+        limits: Limits::default(),
+    }
+}

@@ -1,0 +1,220 @@
+//! Answers the questions of health and control: what the gateway holds and owes.
+
+use super::lanes::{Lane, Lanes};
+use crate::admin::status::{
+    DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
+};
+use crate::admin::{DropError, Dropping, Question};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::door::Door;
+use crate::ingress::http::Counters;
+use crate::journal::{Counts, Space};
+use crate::lane;
+use crate::log::disk::Disk;
+use crate::message::DiscardReason;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+pub struct StatusDesk {
+    pub settings: Settings,
+    pub door: Arc<Door>,
+    pub lanes: Arc<Lanes>,
+    pub counters: Arc<Counters>,
+    pub clock: Clock,
+    pub disk: Arc<dyn Disk>,
+    pub stop: watch::Receiver<bool>,
+}
+
+impl StatusDesk {
+    pub async fn answer(self, mut questions: mpsc::Receiver<Question>) {
+        while let Some(question) = questions.recv().await {
+            match question {
+                // Whoever asked may be gone.
+                Question::Status(answer) => drop(answer.send(self.status())),
+                Question::DropLane {
+                    lane,
+                    discard,
+                    answer,
+                } => {
+                    drop(answer.send(self.drop_lane(lane, discard).await));
+                }
+            }
+        }
+    }
+
+    async fn drop_lane(&self, name: String, discard: bool) -> Result<Dropping, DropError> {
+        let Some(lane) = self.lanes.get(&name) else {
+            let known = self.lanes.all().map(|(name, _)| name.clone()).collect();
+            return Err(DropError::UnknownLane { lane: name, known });
+        };
+        let (deliveries, bytes) = {
+            let ledger = lane.state.ledger();
+            (ledger.pending(), ledger.owed_bytes())
+        };
+        let until = self.door.journal.shared().reader.bounds().1;
+        lane.drop_all(discard, until)
+            .await
+            .map_err(DropError::Failed)?;
+        Ok(Dropping {
+            lane: name,
+            deliveries,
+            bytes,
+            discard,
+        })
+    }
+
+    fn status(&self) -> Status {
+        let lanes = self
+            .lanes
+            .all()
+            .map(|(name, lane)| self.lane(name, lane))
+            .collect();
+        Status {
+            gateway: self.settings.gateway.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_seconds: Duration::from_millis(self.clock.mono().0).as_secs_f64(),
+            not_ready: self.not_ready(),
+            journal: self.journal(),
+            dedup: self.dedup(),
+            refusals: self.refusals(),
+            lanes,
+            http: self.http(),
+        }
+    }
+
+    fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if *self.stop.borrow() {
+            reasons.push("the gateway is stopping".to_owned());
+        }
+        match self.door.journal.shared().space() {
+            Space::Enough => {}
+            Space::JournalFull => reasons.push("[journal] max_bytes is reached".to_owned()),
+            Space::DiskFull => reasons.push("the disk is nearly full".to_owned()),
+        }
+        reasons
+    }
+
+    fn journal(&self) -> JournalStatus {
+        let shared = self.door.journal.shared();
+        let log = shared.reader.shared();
+        let counters = &shared.counters;
+        let batches = counters.batches.load(Ordering::Relaxed);
+        let sync_micros = counters.sync_micros.load(Ordering::Relaxed);
+        JournalStatus {
+            uuid: shared.reader.uuid().to_string(),
+            next_position: shared.reader.bounds().1.0,
+            bytes: log.total_bytes(),
+            max_bytes: self.settings.journal.max_bytes,
+            segments: log.segments().len() as u64,
+            free_bytes: self.disk.free_bytes(log.dir()).unwrap_or(0),
+            syncs: batches,
+            sync_seconds: Duration::from_micros(sync_micros).as_secs_f64(),
+            batches,
+            batch_records: counters.records.load(Ordering::Relaxed),
+            failed: shared.failure(),
+        }
+    }
+
+    fn dedup(&self) -> DedupStatus {
+        let counters = &self.door.journal.shared().counters;
+        let true_window_ms = counters.true_window_ms.load(Ordering::Relaxed);
+        DedupStatus {
+            entries: counters.dedup_entries.load(Ordering::Relaxed),
+            max_entries: self.settings.dedup.max_entries as u64,
+            hits: counters.duplicates.load(Ordering::Relaxed),
+            conflicts: counters.conflicts.load(Ordering::Relaxed),
+            evictions: counters.dedup_evictions.load(Ordering::Relaxed),
+            window_seconds: self.settings.dedup.window.as_secs_f64(),
+            true_window_seconds: Duration::from_millis(true_window_ms).as_secs_f64(),
+        }
+    }
+
+    fn refusals(&self) -> BTreeMap<String, u64> {
+        let counts = self.door.refusals.counts();
+        counts
+            .into_iter()
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect()
+    }
+
+    fn http(&self) -> HttpStatus {
+        let answers = self
+            .counters
+            .answered()
+            .into_iter()
+            .map(|answered| HttpAnswers {
+                endpoint: answered.endpoint.as_str().into(),
+                status: answered.status,
+                count: answered.count,
+            });
+        HttpStatus {
+            answers: answers.collect(),
+            refused_connections: self.counters.refused_connections(),
+        }
+    }
+
+    fn lane(&self, name: &str, lane: &Lane) -> LaneStatus {
+        let view = lane.view();
+        // One lock: the equation of promise 12 holds in what is shown.
+        let (counts, pending, owed_bytes, oldest) = {
+            let ledger = lane.state.ledger();
+            (
+                *ledger.counts(),
+                ledger.pending(),
+                ledger.owed_bytes(),
+                ledger.owed().first(),
+            )
+        };
+        let (state, stopped_by) = state_of(lane, &view);
+        LaneStatus {
+            name: name.to_owned(),
+            state,
+            stopped_by,
+            planned: counts.planned,
+            delivered: counts.delivered,
+            dead_lettered: counts.dead_lettered,
+            discarded: discarded(&counts),
+            pending,
+            owed_bytes,
+            backlog_bytes: lane.state.backlog_bytes.load(Ordering::Relaxed),
+            lag_seconds: oldest.map_or(0.0, |at| self.age_of(at.position)),
+            held_keys: view.held_keys as u64,
+            retries: view.counts.retries,
+            dead_letter_bytes: lane.dead_letter_bytes(),
+            dead_letter_max_bytes: lane.dead_letters_max_bytes,
+            last_error: view.last_error.map(|e| e.reason.to_string()),
+        }
+    }
+
+    /// Seconds since the envelope at a position was accepted, to the grain of the log's index.
+    fn age_of(&self, position: crate::message::Position) -> f64 {
+        let accepted = self.door.journal.shared().reader.accepted_about(position);
+        let age_ms = accepted.map_or(0, |wall| self.clock.wall().0.saturating_sub(wall.0));
+        Duration::from_millis(age_ms).as_secs_f64()
+    }
+}
+
+fn state_of(lane: &Lane, view: &lane::LaneView) -> (LaneState, Option<String>) {
+    match &view.state {
+        lane::LaneState::Paused if lane.is_orphan => (LaneState::Orphaned, None),
+        lane::LaneState::Running => (LaneState::Running, None),
+        lane::LaneState::Holding => (LaneState::Holding, None),
+        lane::LaneState::Paused => (LaneState::Paused, None),
+        lane::LaneState::Dropping => (LaneState::Dropping, None),
+        lane::LaneState::Stopped { reason } => (LaneState::Stopped, Some(reason.to_string())),
+    }
+}
+
+fn discarded(counts: &Counts) -> BTreeMap<String, u64> {
+    let of = |(reason, count): (DiscardReason, u64)| (reason.as_str().to_owned(), count);
+    DiscardReason::ALL
+        .into_iter()
+        .zip(counts.discarded)
+        .map(of)
+        .collect()
+}

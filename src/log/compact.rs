@@ -61,8 +61,10 @@ pub fn compact(
         extent,
     ));
     swap(shared, run, &new);
-    let replaced: Vec<_> = run.iter().filter(|s| s.path != path).cloned().collect();
-    shared.discard_files(&replaced)?;
+    // What stays behind if this fails is removed at the next start: the new name covers it.
+    for replaced in run.iter().filter(|s| s.path != path) {
+        shared.discard_file(replaced)?;
+    }
     Ok(Some(new))
 }
 

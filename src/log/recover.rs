@@ -14,6 +14,7 @@ use super::segment::{Extent, Found, Segment};
 use super::shared::{Shared, parse_segment_name, remove_if_there};
 use super::writer::{Cursor, Log, Sizes};
 use crate::message::{LogUuid, Position};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,6 +70,8 @@ pub fn open(
     disk.create_dir_all(dir).map_err(OpenError::io(dir))?;
     disk.sync_dir(&super::disk::parent(dir))
         .map_err(OpenError::io(dir))?;
+    // Names that a killed process left may be in memory alone, and segments are written by them.
+    disk.sync_dir(dir).map_err(OpenError::io(dir))?;
     let (files, uuid, is_new) = list_files(&*disk, options)?;
     let bytes = options.sizes.min_segment_bytes;
     let shared = Shared::new(disk, dir.clone(), options.kind, uuid, bytes, options.seed);
@@ -81,8 +84,13 @@ pub fn open(
         let covered = options
             .from
             .is_some_and(|from| file.header.last_seq < from.segment);
+        // Between segments that a checkpoint covers, those of which nothing was kept are missing.
+        let may_be_gone = options
+            .from
+            .is_some_and(|from| file.header.first_seq <= from.segment);
         let expected = last_seq.replace(file.header.last_seq).map(|seq| seq + 1);
-        if let Some(missing_seq) = expected.filter(|seq| !covered && *seq != file.header.first_seq)
+        if let Some(missing_seq) =
+            expected.filter(|seq| !may_be_gone && *seq != file.header.first_seq)
         {
             return Err(OpenError::Gap {
                 dir: dir.clone(),
@@ -162,6 +170,7 @@ fn finish(
     }
     tail.rewrite_last(&segments)?;
     let active = Arc::clone(segments.last().expect("there is at least one"));
+    drop_index(&shared, &active).map_err(OpenError::io(&active.path))?;
     let mut end = tail.next;
     end.segment = active.header.last_seq;
     end.offset = active.with_extent(|e| e.data_end);
@@ -185,6 +194,15 @@ fn finish(
         cut,
         is_new,
     })
+}
+
+/// A segment that was sealed and is written on has an index that will not fit it.
+fn drop_index(shared: &Shared, active: &Segment) -> io::Result<()> {
+    match shared.disk.remove(&index::path_of(&active.path)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => shared.disk.sync_dir(&shared.dir),
+    }
 }
 
 /// A segment file with a good header.

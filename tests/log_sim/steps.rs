@@ -1,10 +1,11 @@
 //! What the processes of a history do: append, prepare, index, checkpoint, retire, compact, read.
 
 use super::model::{Model, Written};
-use super::world::{Style, World, encode_checkpoint};
+use super::world::{Placed, Style, World, encode_checkpoint};
 use causeway::clock::Wall;
 use causeway::log::{
-    AppendError, Batch, Keep, Record, Segment, Stamp, Urgency, compact, write_index,
+    AppendError, BATCH_HEADER_BYTES, Batch, Keep, RECORD_HEADER_BYTES, Record, Segment, Stamp,
+    Urgency, compact, write_index,
 };
 use causeway::message::{Epoch, Position};
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl World {
                     self.model.batch_count(),
                     appended.offset
                 ));
+                self.place(&written, appended.offset);
                 self.model.acknowledge(written);
             }
             Err(AppendError::NoRoom) => {
@@ -80,6 +82,21 @@ impl World {
                 self.check_scripted(hits, "append", &e);
             }
         }
+    }
+
+    fn place(&mut self, written: &Written, offset: u64) {
+        let records = written
+            .records
+            .iter()
+            .map(|(_, body)| RECORD_HEADER_BYTES + body.len());
+        let len = BATCH_HEADER_BYTES + records.sum::<usize>();
+        let path = self.log().active().path.clone();
+        let positions = written.first_position..written.end_position();
+        self.placed.push(Placed {
+            path,
+            bytes: offset..offset + len as u64,
+            positions,
+        });
     }
 
     pub fn prepare(&mut self) {

@@ -5,8 +5,8 @@ use super::model::{Model, Rec, Seen};
 use crate::support::sim_disk::{Call, SimDisk};
 use causeway::log::disk::Disk;
 use causeway::log::{
-    Checkpoints, Cursor, Cut, Log, LogKind, OpenError, OpenOptions, RawRecord, Records, Sizes,
-    Urgency, open,
+    Checkpoints, Cursor, Cut, Log, LogKind, OpenError, OpenOptions, RawRecord, Records, Recovered,
+    Sizes, Urgency, open,
 };
 use causeway::message::{LogUuid, Position};
 use std::io;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 const SEGMENT_BYTES: u64 = 12 * 1024;
 const DATA_DIR: &str = "/data";
-const DIR: &str = "/data/journal";
+pub const DIR: &str = "/data/journal";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -56,15 +56,33 @@ pub struct World {
     pub attempts: Vec<(u64, Cursor)>,
     /// Of the last recovery.
     pub cut: Option<Cut>,
+    /// Where each batch of this history stands.
+    pub placed: Vec<Placed>,
     pub clock_ms: u64,
     pub bodies: u64,
     trace: Vec<String>,
+}
+
+/// A batch on disk: header and records, without the padding.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub path: PathBuf,
+    pub bytes: std::ops::Range<u64>,
+    pub positions: std::ops::Range<u64>,
 }
 
 /// A process.
 pub struct Run {
     pub log: Log,
     pub checkpoints: Option<Checkpoints>,
+}
+
+/// What opening gave.
+pub struct Opened {
+    pub recovered: Recovered,
+    pub checkpoints: Option<Checkpoints>,
+    pub reported: Option<(u64, Cursor)>,
+    pub seen: Vec<Seen>,
 }
 
 impl World {
@@ -85,6 +103,7 @@ impl World {
             checkpoint: (0, None),
             attempts: Vec::new(),
             cut: None,
+            placed: Vec::new(),
             clock_ms: 0,
             bodies: 0,
             trace: Vec::new(),
@@ -212,6 +231,28 @@ impl World {
     }
 
     pub fn try_recover(&mut self) -> Result<(), OpenError> {
+        let Opened {
+            recovered,
+            checkpoints,
+            reported,
+            seen,
+        } = self.open()?;
+        self.cut = recovered.cut;
+        self.run = Some(Run {
+            log: recovered.log,
+            checkpoints,
+        });
+        self.judge_checkpoint(reported);
+        self.judge_recovery(&seen);
+        let (end, cut) = (self.log().end(), &self.cut);
+        self.note(format!(
+            "recovered to {end:?} from {reported:?}, cut: {cut:?}"
+        ));
+        Ok(())
+    }
+
+    /// Opens the log as its user would, and judges nothing.
+    pub fn open(&mut self) -> Result<Opened, OpenError> {
         let disk = Arc::new(self.disk.clone());
         let dir = Path::new(DIR);
         let (mut checkpoints, mut reported) = (None, None);
@@ -234,18 +275,12 @@ impl World {
                 records: records.map(record_of).collect(),
             });
         })?;
-        self.cut = recovered.cut;
-        self.run = Some(Run {
-            log: recovered.log,
+        Ok(Opened {
+            recovered,
             checkpoints,
-        });
-        self.judge_checkpoint(reported);
-        self.judge_recovery(&seen);
-        let (end, cut) = (self.log().end(), &self.cut);
-        self.note(format!(
-            "recovered to {end:?} from {reported:?}, cut: {cut:?}"
-        ));
-        Ok(())
+            reported,
+            seen,
+        })
     }
 
     fn judge_checkpoint(&mut self, reported: Option<(u64, Cursor)>) {

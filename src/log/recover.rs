@@ -4,11 +4,10 @@
 //! doubt: if it is whole it is written again and synced before anyone hears of it; if it is
 //! not, nothing valid follows it, and it is cut. Something valid after something bad is corruption.
 
+use super::damage::{erase, judge_end, scan_sealed};
 use super::disk::Disk;
 use super::error::OpenError;
-use super::format::{
-    BATCH_HEADER_BYTES, BatchHeader, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader,
-};
+use super::format::{BatchHeader, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::index;
 use super::segment::{Extent, Found, Segment};
 use super::shared::{Shared, parse_segment_name, remove_if_there};
@@ -97,8 +96,11 @@ pub fn open(
                 missing_seq,
             });
         }
-        if let Some((segment, indexed)) = load_known(&shared, file, covered, options.skip_indexed)?
-        {
+        let before = segments
+            .last()
+            .map_or(Position(0), |s| s.with_extent(|e| e.end_position));
+        let skip = covered || options.skip_indexed;
+        if let Some((segment, indexed)) = load_known(&shared, &files[i..], covered, skip, before)? {
             if !indexed {
                 unindexed.push(Arc::clone(&segment));
             }
@@ -107,13 +109,12 @@ pub fn open(
             continue;
         }
         let segment = Arc::new(open_segment(&shared, file)?);
-        let before = tail.next.batch;
+        let first = tail.next.batch;
         let torn = tail.scan(&segment, &files[i + 1..], &*shared.disk, visit)?;
         if let Some(torn) = torn {
-            erase(&segment, &torn)?;
-            cut = Some(torn);
+            cut = Some((Arc::clone(&segment), torn));
         }
-        let has_batches = tail.next.batch != before;
+        let has_batches = tail.next.batch != first;
         let has_checkpoint = options
             .from
             .is_some_and(|from| from.segment == file.header.last_seq);
@@ -139,7 +140,7 @@ pub fn open(
 
 struct Parts {
     unindexed: Vec<Arc<Segment>>,
-    cut: Option<Cut>,
+    cut: Option<(Arc<Segment>, Cut)>,
     is_new: bool,
 }
 
@@ -168,6 +169,9 @@ fn finish(
         first.update_extent(|e| *e = Extent::empty(0, Position(0)));
         segments.push(first);
     }
+    if let Some((segment, cut)) = &parts.cut {
+        erase(segment, cut.offset)?;
+    }
     tail.rewrite_last(&segments)?;
     let active = Arc::clone(segments.last().expect("there is at least one"));
     drop_index(&shared, &active).map_err(OpenError::io(&active.path))?;
@@ -191,7 +195,7 @@ fn finish(
     Ok(Recovered {
         log,
         unindexed,
-        cut,
+        cut: cut.map(|(_, cut)| cut),
         is_new,
     })
 }
@@ -206,9 +210,9 @@ fn drop_index(shared: &Shared, active: &Segment) -> io::Result<()> {
 }
 
 /// A segment file with a good header.
-struct SegmentFile {
-    path: PathBuf,
-    header: SegmentHeader,
+pub(super) struct SegmentFile {
+    pub path: PathBuf,
+    pub header: SegmentHeader,
 }
 
 /// The segment files in order, what was left over by a crash removed.
@@ -289,15 +293,17 @@ fn open_segment(shared: &Shared, file: &SegmentFile) -> Result<Segment, OpenErro
     ))
 }
 
-/// Opens a segment that needn't be walked, because a checkpoint covers it or (if wished) its index
-/// fits. The flag says whether it has such an index.
+/// Opens the first of the files if it needn't be walked, because a checkpoint covers it or (if
+/// wished) its index fits. The flag says whether it has such an index.
 fn load_known(
     shared: &Shared,
-    file: &SegmentFile,
+    files: &[SegmentFile],
     covered: bool,
-    skip_indexed: bool,
+    skip: bool,
+    before: Position,
 ) -> Result<Option<(Arc<Segment>, bool)>, OpenError> {
-    if !covered && !skip_indexed {
+    let file = &files[0];
+    if !skip {
         return Ok(None);
     }
     let io = OpenError::io(&file.path);
@@ -309,19 +315,10 @@ fn load_known(
     let segment = open_segment(shared, file)?;
     let extent = match found {
         Some(index) => index.extent,
-        None => scan_extent(&segment)?,
+        None => scan_sealed(&segment, before, files.get(1), &*shared.disk)?,
     };
     segment.update_extent(|e| *e = extent);
     Ok(Some((Arc::new(segment), indexed)))
-}
-
-fn scan_extent(segment: &Segment) -> Result<Extent, OpenError> {
-    let mut extent = Extent::empty(0, Position(0));
-    let mut scanner = segment.scan(SEGMENT_HEADER_BYTES, segment.file_bytes);
-    while let Some(batch) = scanner.next().map_err(OpenError::io(&segment.path))? {
-        extent.add(&batch.header, batch.offset, batch.end_position());
-    }
-    Ok(extent)
 }
 
 /// The walk over what no checkpoint covers.
@@ -399,7 +396,11 @@ impl Tail {
         }
         let end = extent.data_end;
         segment.update_extent(|e| *e = extent);
-        self.judge_end(segment, end, later, disk)
+        let cut = judge_end(segment, end, &self.next, later, disk)?;
+        Ok(cut.then(|| Cut {
+            path: segment.path.clone(),
+            offset: end,
+        }))
     }
 
     fn accept(&mut self, segment: &Segment, batch: &Found<'_>, end_position: Position) {
@@ -416,45 +417,6 @@ impl Tail {
             batch.offset,
             batch.header.disk_bytes(),
         ));
-    }
-
-    /// Tells the end of the data from a torn tail, and that from damage.
-    fn judge_end(
-        &self,
-        segment: &Segment,
-        end: u64,
-        later: &[SegmentFile],
-        disk: &dyn Disk,
-    ) -> Result<Option<Cut>, OpenError> {
-        let corrupt = |valid: BatchHeader| OpenError::Corrupt {
-            path: segment.path.clone(),
-            offset: end,
-            good_until: self.next.position,
-            valid_from: valid.first_position,
-        };
-        let io = || OpenError::io(&segment.path);
-        let mut scanner = segment.scan(end, segment.file_bytes);
-        // The header of a torn batch may have survived: it has the number that was expected.
-        let torn = scanner.search(end, self.next.batch).map_err(io())?;
-        if let Some((at, header)) = torn
-            && (at != end || header.batch != self.next.batch)
-        {
-            return Err(corrupt(header));
-        }
-        if torn.is_some()
-            && let Some((_, header)) = scanner.search(end + 8, self.next.batch + 1).map_err(io())?
-        {
-            return Err(corrupt(header));
-        }
-        if let Some(header) = first_batch_of(later, disk)?
-            && (header.batch > self.next.batch || torn.is_some())
-        {
-            return Err(corrupt(header));
-        }
-        Ok(torn.map(|_| Cut {
-            path: segment.path.clone(),
-            offset: end,
-        }))
     }
 
     /// Promise 11: a restart trusts no page cache, so the batch in doubt is written and synced again.
@@ -492,38 +454,4 @@ fn known_extent(segment: &Segment, start: Cursor, visit: Visit<'_>) -> Result<Ex
         });
     }
     Ok(extent)
-}
-
-/// Takes the header of a torn batch away, so that no later recovery meets it again.
-fn erase(segment: &Segment, cut: &Cut) -> Result<(), OpenError> {
-    let zeros = [0; BATCH_HEADER_BYTES];
-    let result = segment
-        .file
-        .write_at(&zeros, cut.offset)
-        .and_then(|()| segment.file.sync());
-    result.map_err(OpenError::io(&cut.path))
-}
-
-/// The header of the first batch in the segments after this one, if there is any.
-fn first_batch_of(
-    later: &[SegmentFile],
-    disk: &dyn Disk,
-) -> Result<Option<BatchHeader>, OpenError> {
-    for file in later {
-        let io = || OpenError::io(&file.path);
-        let handle = disk.open(&file.path).map_err(io())?;
-        let bytes = handle.len().map_err(io())?;
-        let probe = Segment::new(
-            file.header,
-            file.path.clone(),
-            handle,
-            bytes,
-            Extent::empty(0, Position(0)),
-        );
-        let mut scanner = probe.scan_briefly(SEGMENT_HEADER_BYTES, bytes);
-        if let Some(batch) = scanner.next().map_err(io())? {
-            return Ok(Some(batch.header));
-        }
-    }
-    Ok(None)
 }

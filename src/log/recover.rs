@@ -7,7 +7,7 @@
 use super::damage::{erase, judge_end, scan_sealed};
 use super::disk::Disk;
 use super::error::OpenError;
-use super::format::{BatchHeader, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::index;
 use super::segment::{Extent, Found, Segment};
 use super::shared::{Shared, parse_segment_name, remove_if_there};
@@ -327,8 +327,9 @@ struct Tail {
     /// segment where the checkpoint ends.
     next: Cursor,
     start: Option<Cursor>,
-    /// The last whole batch: (segment path, offset, bytes on disk).
-    last: Option<(PathBuf, u64, u64)>,
+    /// Where the last whole batch stands, and its bytes as they were read.
+    last: Option<(PathBuf, u64)>,
+    last_bytes: Vec<u8>,
     skipped: bool,
 }
 
@@ -346,6 +347,7 @@ impl Tail {
             next: from.unwrap_or(beginning),
             start: from,
             last: None,
+            last_bytes: Vec::new(),
             skipped: false,
         }
     }
@@ -412,26 +414,26 @@ impl Tail {
             running_ms: batch.header.running_ms,
             wall_ms: batch.header.wall.0,
         };
-        self.last = Some((
-            segment.path.clone(),
-            batch.offset,
-            batch.header.disk_bytes(),
-        ));
+        self.last = Some((segment.path.clone(), batch.offset));
+        self.last_bytes.clear();
+        self.last_bytes.extend_from_slice(&batch.header.encode());
+        self.last_bytes.extend_from_slice(batch.body);
+        self.last_bytes
+            .resize(batch.header.disk_bytes() as usize, 0);
     }
 
     /// Promise 11: a restart trusts no page cache, so the batch in doubt is written and synced again.
+    /// It is not read again for that: where a sync failed, its pages may be gone by now.
     fn rewrite_last(&self, segments: &[Arc<Segment>]) -> Result<(), OpenError> {
-        let Some((path, offset, bytes)) = &self.last else {
+        let Some((path, offset)) = &self.last else {
             return Ok(());
         };
         let Some(segment) = segments.iter().find(|s| s.path == *path) else {
             return Ok(());
         };
-        let io = || OpenError::io(path);
-        let mut batch = vec![0; *bytes as usize];
-        segment.file.read_at(&mut batch, *offset).map_err(io())?;
-        segment.file.write_at(&batch, *offset).map_err(io())?;
-        segment.file.sync().map_err(io())
+        let written = segment.file.write_at(&self.last_bytes, *offset);
+        let result = written.and_then(|()| segment.file.sync());
+        result.map_err(OpenError::io(path))
     }
 }
 

@@ -30,7 +30,7 @@ fn cut_at(seed: u64, style: Style, change: u64, draw: u64) -> World {
     world.recover();
     world.work(STEPS);
     world.rng = fastrand::Rng::with_seed(draw);
-    world.end(if draw % 3 == 0 {
+    world.end(if draw.is_multiple_of(3) {
         End::Kill
     } else {
         End::PowerCut
@@ -60,7 +60,7 @@ fn the_power_goes_at_each_change_of_the_recovery() {
                     let mut undisturbed = cut_at(seed, style, change, draw);
                     undisturbed.recover();
                     for at in 0..undisturbed.disk.changes() {
-                        let mut world = cut_at(seed, style, change, draw);
+                        let world = cut_at(seed, style, change, draw);
                         world.disk.crash_at(at);
                         world.finish();
                     }

@@ -199,7 +199,7 @@ fn damage_in_what_an_index_covers_shows_when_it_is_read() {
             .iter()
             .find(|s| s.path == bad.path)
             .expect("it is in the log");
-        let compacted = compact(shared, &[hurt.clone()], &mut All);
+        let compacted = compact(shared, std::slice::from_ref(hurt), &mut All);
         assert!(
             compacted.is_err(),
             "seed {seed}: compaction dropped what it couldn't read"

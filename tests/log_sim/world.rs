@@ -168,6 +168,29 @@ impl World {
         }
     }
 
+    /// Some segments, and all that a housekeeper does with them.
+    pub fn keep_house(&mut self) {
+        let steps: [(usize, fn(&mut Self)); 9] = [
+            (4, Self::prepare),
+            (18, |world| world.append(Urgency::Normal)),
+            (1, Self::write_checkpoint),
+            (2, Self::write_index),
+            (2, Self::compact),
+            (1, Self::retire),
+            (2, Self::prepare),
+            (6, |world| world.append(Urgency::Normal)),
+            (1, Self::compact),
+        ];
+        for (times, step) in steps {
+            for _ in 0..times {
+                if self.disk.is_off() {
+                    return;
+                }
+                step(self);
+            }
+        }
+    }
+
     fn step(&mut self) {
         if self.trouble.faults && self.rng.u8(0..12) == 0 {
             self.script_fault();

@@ -46,6 +46,12 @@ impl Checkpoints {
             }
         }
         let generation = newest.as_ref().map_or(0, |(g, _)| *g);
+        if let Some((_, content)) = &newest {
+            // Promise 11: what was read may be in the page cache alone, and much is built upon it.
+            let newest_at = (generation % 2) as usize;
+            put(&*files[newest_at], generation, content)
+                .map_err(OpenError::io(dir.join(NAMES[newest_at])))?;
+        }
         let this = Self {
             dir: dir.to_path_buf(),
             files,
@@ -76,16 +82,7 @@ impl Checkpoints {
             // Zeros rather than a hole: a later write in place must not need space.
             file.write_at(&vec![0; (size - file.len()?) as usize], file.len()?)?;
         }
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + content.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&generation.to_le_bytes());
-        bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&crc32c::crc32c(content).to_le_bytes());
-        let crc = crc32c::crc32c(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes.extend_from_slice(content);
-        file.write_at(&bytes, 0)?;
-        file.sync()?;
+        put(&**file, generation, content)?;
         self.generation = generation;
         Ok(())
     }
@@ -99,6 +96,20 @@ impl Checkpoints {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// Writes over what is there and syncs it.
+fn put(file: &dyn DiskFile, generation: u64, content: &[u8]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + content.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&generation.to_le_bytes());
+    bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(content).to_le_bytes());
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(content);
+    file.write_at(&bytes, 0)?;
+    file.sync()
 }
 
 fn read(file: &dyn DiskFile) -> io::Result<Option<(u64, Vec<u8>)>> {

@@ -18,7 +18,8 @@ pub trait Keep {
 }
 
 /// Writes what is kept of a run of neighbouring sealed segments into one new segment and puts it in
-/// their place. `None` if nothing is left: then they are retired. On error the log is as it was.
+/// their place. `None` if nothing is left: then they are retired. On error the log is as it was, or
+/// the new segment is in place and only the old files are still there, until the next start.
 ///
 /// The caller has made sure that what is dropped is not needed, also after a crash.
 pub fn compact(
@@ -61,8 +62,10 @@ pub fn compact(
         extent,
     ));
     swap(shared, run, &new);
-    let replaced: Vec<_> = run.iter().filter(|s| s.path != path).cloned().collect();
-    shared.discard_files(&replaced)?;
+    // What stays behind if this fails is removed at the next start: the new name covers it.
+    for replaced in run.iter().filter(|s| s.path != path) {
+        shared.discard_file(replaced)?;
+    }
     Ok(Some(new))
 }
 

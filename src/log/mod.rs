@@ -7,6 +7,7 @@
 mod batch;
 mod checkpoint;
 mod compact;
+mod damage;
 pub mod disk;
 mod error;
 mod format;

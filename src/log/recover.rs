@@ -4,16 +4,16 @@
 //! doubt: if it is whole it is written again and synced before anyone hears of it; if it is
 //! not, nothing valid follows it, and it is cut. Something valid after something bad is corruption.
 
+use super::damage::{erase, judge_end, scan_sealed};
 use super::disk::Disk;
 use super::error::OpenError;
-use super::format::{
-    BATCH_HEADER_BYTES, BatchHeader, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader,
-};
+use super::format::{LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::index;
 use super::segment::{Extent, Found, Segment};
 use super::shared::{Shared, parse_segment_name, remove_if_there};
 use super::writer::{Cursor, Log, Sizes};
 use crate::message::{LogUuid, Position};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,6 +69,8 @@ pub fn open(
     disk.create_dir_all(dir).map_err(OpenError::io(dir))?;
     disk.sync_dir(&super::disk::parent(dir))
         .map_err(OpenError::io(dir))?;
+    // Names that a killed process left may be in memory alone, and segments are written by them.
+    disk.sync_dir(dir).map_err(OpenError::io(dir))?;
     let (files, uuid, is_new) = list_files(&*disk, options)?;
     let bytes = options.sizes.min_segment_bytes;
     let shared = Shared::new(disk, dir.clone(), options.kind, uuid, bytes, options.seed);
@@ -81,16 +83,24 @@ pub fn open(
         let covered = options
             .from
             .is_some_and(|from| file.header.last_seq < from.segment);
+        // Between segments that a checkpoint covers, those of which nothing was kept are missing.
+        let may_be_gone = options
+            .from
+            .is_some_and(|from| file.header.first_seq <= from.segment);
         let expected = last_seq.replace(file.header.last_seq).map(|seq| seq + 1);
-        if let Some(missing_seq) = expected.filter(|seq| !covered && *seq != file.header.first_seq)
+        if let Some(missing_seq) =
+            expected.filter(|seq| !may_be_gone && *seq != file.header.first_seq)
         {
             return Err(OpenError::Gap {
                 dir: dir.clone(),
                 missing_seq,
             });
         }
-        if let Some((segment, indexed)) = load_known(&shared, file, covered, options.skip_indexed)?
-        {
+        let before = segments
+            .last()
+            .map_or(Position(0), |s| s.with_extent(|e| e.end_position));
+        let skip = covered || options.skip_indexed;
+        if let Some((segment, indexed)) = load_known(&shared, &files[i..], covered, skip, before)? {
             if !indexed {
                 unindexed.push(Arc::clone(&segment));
             }
@@ -99,13 +109,12 @@ pub fn open(
             continue;
         }
         let segment = Arc::new(open_segment(&shared, file)?);
-        let before = tail.next.batch;
+        let first = tail.next.batch;
         let torn = tail.scan(&segment, &files[i + 1..], &*shared.disk, visit)?;
         if let Some(torn) = torn {
-            erase(&segment, &torn)?;
-            cut = Some(torn);
+            cut = Some((Arc::clone(&segment), torn));
         }
-        let has_batches = tail.next.batch != before;
+        let has_batches = tail.next.batch != first;
         let has_checkpoint = options
             .from
             .is_some_and(|from| from.segment == file.header.last_seq);
@@ -131,7 +140,7 @@ pub fn open(
 
 struct Parts {
     unindexed: Vec<Arc<Segment>>,
-    cut: Option<Cut>,
+    cut: Option<(Arc<Segment>, Cut)>,
     is_new: bool,
 }
 
@@ -160,8 +169,12 @@ fn finish(
         first.update_extent(|e| *e = Extent::empty(0, Position(0)));
         segments.push(first);
     }
+    if let Some((segment, cut)) = &parts.cut {
+        erase(segment, cut.offset)?;
+    }
     tail.rewrite_last(&segments)?;
     let active = Arc::clone(segments.last().expect("there is at least one"));
+    drop_index(&shared, &active).map_err(OpenError::io(&active.path))?;
     let mut end = tail.next;
     end.segment = active.header.last_seq;
     end.offset = active.with_extent(|e| e.data_end);
@@ -182,15 +195,24 @@ fn finish(
     Ok(Recovered {
         log,
         unindexed,
-        cut,
+        cut: cut.map(|(_, cut)| cut),
         is_new,
     })
 }
 
+/// A segment that was sealed and is written on has an index that will not fit it.
+fn drop_index(shared: &Shared, active: &Segment) -> io::Result<()> {
+    match shared.disk.remove(&index::path_of(&active.path)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => shared.disk.sync_dir(&shared.dir),
+    }
+}
+
 /// A segment file with a good header.
-struct SegmentFile {
-    path: PathBuf,
-    header: SegmentHeader,
+pub(super) struct SegmentFile {
+    pub path: PathBuf,
+    pub header: SegmentHeader,
 }
 
 /// The segment files in order, what was left over by a crash removed.
@@ -271,15 +293,17 @@ fn open_segment(shared: &Shared, file: &SegmentFile) -> Result<Segment, OpenErro
     ))
 }
 
-/// Opens a segment that needn't be walked, because a checkpoint covers it or (if wished) its index
-/// fits. The flag says whether it has such an index.
+/// Opens the first of the files if it needn't be walked, because a checkpoint covers it or (if
+/// wished) its index fits. The flag says whether it has such an index.
 fn load_known(
     shared: &Shared,
-    file: &SegmentFile,
+    files: &[SegmentFile],
     covered: bool,
-    skip_indexed: bool,
+    skip: bool,
+    before: Position,
 ) -> Result<Option<(Arc<Segment>, bool)>, OpenError> {
-    if !covered && !skip_indexed {
+    let file = &files[0];
+    if !skip {
         return Ok(None);
     }
     let io = OpenError::io(&file.path);
@@ -291,19 +315,10 @@ fn load_known(
     let segment = open_segment(shared, file)?;
     let extent = match found {
         Some(index) => index.extent,
-        None => scan_extent(&segment)?,
+        None => scan_sealed(&segment, before, files.get(1), &*shared.disk)?,
     };
     segment.update_extent(|e| *e = extent);
     Ok(Some((Arc::new(segment), indexed)))
-}
-
-fn scan_extent(segment: &Segment) -> Result<Extent, OpenError> {
-    let mut extent = Extent::empty(0, Position(0));
-    let mut scanner = segment.scan(SEGMENT_HEADER_BYTES, segment.file_bytes);
-    while let Some(batch) = scanner.next().map_err(OpenError::io(&segment.path))? {
-        extent.add(&batch.header, batch.offset, batch.end_position());
-    }
-    Ok(extent)
 }
 
 /// The walk over what no checkpoint covers.
@@ -312,8 +327,9 @@ struct Tail {
     /// segment where the checkpoint ends.
     next: Cursor,
     start: Option<Cursor>,
-    /// The last whole batch: (segment path, offset, bytes on disk).
-    last: Option<(PathBuf, u64, u64)>,
+    /// Where the last whole batch stands, and its bytes as they were read.
+    last: Option<(PathBuf, u64)>,
+    last_bytes: Vec<u8>,
     skipped: bool,
 }
 
@@ -331,6 +347,7 @@ impl Tail {
             next: from.unwrap_or(beginning),
             start: from,
             last: None,
+            last_bytes: Vec::new(),
             skipped: false,
         }
     }
@@ -381,7 +398,11 @@ impl Tail {
         }
         let end = extent.data_end;
         segment.update_extent(|e| *e = extent);
-        self.judge_end(segment, end, later, disk)
+        let cut = judge_end(segment, end, &self.next, later, disk)?;
+        Ok(cut.then(|| Cut {
+            path: segment.path.clone(),
+            offset: end,
+        }))
     }
 
     fn accept(&mut self, segment: &Segment, batch: &Found<'_>, end_position: Position) {
@@ -393,65 +414,26 @@ impl Tail {
             running_ms: batch.header.running_ms,
             wall_ms: batch.header.wall.0,
         };
-        self.last = Some((
-            segment.path.clone(),
-            batch.offset,
-            batch.header.disk_bytes(),
-        ));
-    }
-
-    /// Tells the end of the data from a torn tail, and that from damage.
-    fn judge_end(
-        &self,
-        segment: &Segment,
-        end: u64,
-        later: &[SegmentFile],
-        disk: &dyn Disk,
-    ) -> Result<Option<Cut>, OpenError> {
-        let corrupt = |valid: BatchHeader| OpenError::Corrupt {
-            path: segment.path.clone(),
-            offset: end,
-            good_until: self.next.position,
-            valid_from: valid.first_position,
-        };
-        let io = || OpenError::io(&segment.path);
-        let mut scanner = segment.scan(end, segment.file_bytes);
-        // The header of a torn batch may have survived: it has the number that was expected.
-        let torn = scanner.search(end, self.next.batch).map_err(io())?;
-        if let Some((at, header)) = torn
-            && (at != end || header.batch != self.next.batch)
-        {
-            return Err(corrupt(header));
-        }
-        if torn.is_some()
-            && let Some((_, header)) = scanner.search(end + 8, self.next.batch + 1).map_err(io())?
-        {
-            return Err(corrupt(header));
-        }
-        if let Some(header) = first_batch_of(later, disk)?
-            && (header.batch > self.next.batch || torn.is_some())
-        {
-            return Err(corrupt(header));
-        }
-        Ok(torn.map(|_| Cut {
-            path: segment.path.clone(),
-            offset: end,
-        }))
+        self.last = Some((segment.path.clone(), batch.offset));
+        self.last_bytes.clear();
+        self.last_bytes.extend_from_slice(&batch.header.encode());
+        self.last_bytes.extend_from_slice(batch.body);
+        self.last_bytes
+            .resize(batch.header.disk_bytes() as usize, 0);
     }
 
     /// Promise 11: a restart trusts no page cache, so the batch in doubt is written and synced again.
+    /// It is not read again for that: where a sync failed, its pages may be gone by now.
     fn rewrite_last(&self, segments: &[Arc<Segment>]) -> Result<(), OpenError> {
-        let Some((path, offset, bytes)) = &self.last else {
+        let Some((path, offset)) = &self.last else {
             return Ok(());
         };
         let Some(segment) = segments.iter().find(|s| s.path == *path) else {
             return Ok(());
         };
-        let io = || OpenError::io(path);
-        let mut batch = vec![0; *bytes as usize];
-        segment.file.read_at(&mut batch, *offset).map_err(io())?;
-        segment.file.write_at(&batch, *offset).map_err(io())?;
-        segment.file.sync().map_err(io())
+        let written = segment.file.write_at(&self.last_bytes, *offset);
+        let result = written.and_then(|()| segment.file.sync());
+        result.map_err(OpenError::io(path))
     }
 }
 
@@ -474,38 +456,4 @@ fn known_extent(segment: &Segment, start: Cursor, visit: Visit<'_>) -> Result<Ex
         });
     }
     Ok(extent)
-}
-
-/// Takes the header of a torn batch away, so that no later recovery meets it again.
-fn erase(segment: &Segment, cut: &Cut) -> Result<(), OpenError> {
-    let zeros = [0; BATCH_HEADER_BYTES];
-    let result = segment
-        .file
-        .write_at(&zeros, cut.offset)
-        .and_then(|()| segment.file.sync());
-    result.map_err(OpenError::io(&cut.path))
-}
-
-/// The header of the first batch in the segments after this one, if there is any.
-fn first_batch_of(
-    later: &[SegmentFile],
-    disk: &dyn Disk,
-) -> Result<Option<BatchHeader>, OpenError> {
-    for file in later {
-        let io = || OpenError::io(&file.path);
-        let handle = disk.open(&file.path).map_err(io())?;
-        let bytes = handle.len().map_err(io())?;
-        let probe = Segment::new(
-            file.header,
-            file.path.clone(),
-            handle,
-            bytes,
-            Extent::empty(0, Position(0)),
-        );
-        let mut scanner = probe.scan_briefly(SEGMENT_HEADER_BYTES, bytes);
-        if let Some(batch) = scanner.next().map_err(io())? {
-            return Ok(Some(batch.header));
-        }
-    }
-    Ok(None)
 }

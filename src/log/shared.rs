@@ -268,22 +268,39 @@ impl Shared {
         Ok(file)
     }
 
-    /// Takes segments out of the log for good: their files are kept for reuse or removed.
-    /// The caller has made sure that nothing in them is needed, also after a crash.
+    /// Takes segments out of the log for good, oldest first and each durably before the next, so that
+    /// a crash leaves no gap: their files are kept for reuse or removed. The last segment with
+    /// batches stays: it says which numbers come next. The caller has made sure that nothing in
+    /// them is needed, also after a crash. On error those that were not freed are in the log
+    /// still, for another try.
     pub fn retire(&self, gone: &[Arc<Segment>]) -> io::Result<()> {
-        self.with_segments(|all| all.retain(|s| !gone.iter().any(|g| Arc::ptr_eq(s, g))));
-        self.discard_files(gone)
+        let last = self.with_segments(|all| {
+            all.iter()
+                .rfind(|s| s.with_extent(Extent::has_batches))
+                .cloned()
+        });
+        for segment in gone {
+            if last.as_ref().is_some_and(|l| Arc::ptr_eq(l, segment)) {
+                break;
+            }
+            self.with_segments(|all| all.retain(|s| !Arc::ptr_eq(s, segment)));
+            if let Err(e) = self.discard_file(segment) {
+                self.with_segments(|all| {
+                    let before = |s: &Arc<Segment>| s.header.last_seq < segment.header.first_seq;
+                    all.insert(all.partition_point(before), Arc::clone(segment));
+                });
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 
-    /// Frees the files of segments that are no longer in the list, oldest first and each durably
-    /// before the next: a crash leaves no gap.
-    pub(super) fn discard_files(&self, gone: &[Arc<Segment>]) -> io::Result<()> {
-        for segment in gone {
-            remove_if_there(&*self.disk, &index::path_of(&segment.path))?;
-            if !self.keep_as_spare(segment)? {
-                remove_if_there(&*self.disk, &segment.path)?;
-                self.disk.sync_dir(&self.dir)?;
-            }
+    /// Frees the file of a segment that is no longer in the list. May be tried again if it fails.
+    pub(super) fn discard_file(&self, segment: &Arc<Segment>) -> io::Result<()> {
+        remove_if_there(&*self.disk, &index::path_of(&segment.path))?;
+        if !self.keep_as_spare(segment)? {
+            remove_if_there(&*self.disk, &segment.path)?;
+            self.disk.sync_dir(&self.dir)?;
         }
         Ok(())
     }
@@ -301,15 +318,20 @@ impl Shared {
         let path = self
             .dir
             .join(format!("spare-{:010}.tmp", segment.header.first_seq));
-        self.disk.rename(&segment.path, &path)?;
+        match self.disk.rename(&segment.path, &path) {
+            // Not there: an earlier try came so far.
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
         // Only after this may the content change: else a crash brings the name back over it.
         self.disk.sync_dir(&self.dir)?;
-        let spare = Spare {
-            path,
-            file: Arc::clone(&segment.file),
-            bytes: segment.file_bytes,
+        // By its name: a compaction that failed half-way may have put another file in its place.
+        let file = match self.disk.open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            result => result?,
         };
-        self.pool().spares.push(spare);
+        let bytes = file.len()?;
+        self.pool().spares.push(Spare { path, file, bytes });
         Ok(true)
     }
 

@@ -1,6 +1,9 @@
 //! The log under everything that a disk can do to it, against a plain model. Promises 2 and 11.
 
 mod model;
+mod points;
+mod rot;
+mod steps;
 mod world;
 
 use world::{Style, Trouble, World};

@@ -33,7 +33,7 @@ pub struct Model {
 }
 
 impl Written {
-    fn end_position(&self) -> u64 {
+    pub fn end_position(&self) -> u64 {
         let positioned = self.records.iter().filter(|(p, _)| p.is_some()).count();
         self.first_position + positioned as u64
     }
@@ -54,6 +54,11 @@ impl Model {
 
     pub fn fail(&mut self, batch: Written) {
         self.doubt = Some(batch);
+    }
+
+    /// The last batch was damaged on the disk: it will be cut.
+    pub fn forget_last(&mut self) {
+        self.batches.pop();
     }
 
     pub fn release(&mut self, positions: impl IntoIterator<Item = u64>) {

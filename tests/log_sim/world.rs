@@ -1,21 +1,21 @@
 //! One seeded history: a log on a simulated disk, worked on by a writer and a housekeeper, cut
 //! short, recovered, and judged by the model.
 
-use super::model::{Model, Rec, Seen, Written};
+use super::model::{Model, Rec, Seen};
 use crate::support::sim_disk::{Call, SimDisk};
-use causeway::clock::Wall;
 use causeway::log::disk::Disk;
 use causeway::log::{
-    AppendError, Batch, Checkpoints, Cursor, Keep, Log, LogKind, OpenError, OpenOptions, Record,
-    Records, Segment, Sizes, Stamp, Urgency, compact, open, write_index,
+    Checkpoints, Cursor, Cut, Log, LogKind, OpenError, OpenOptions, RawRecord, Records, Recovered,
+    Sizes, Urgency, open,
 };
-use causeway::message::{Epoch, LogUuid, Position};
+use causeway::message::{LogUuid, Position};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub const SEGMENT_BYTES: u64 = 12 * 1024;
-const DIR: &str = "/data/journal";
+const SEGMENT_BYTES: u64 = 12 * 1024;
+const DATA_DIR: &str = "/data";
+pub const DIR: &str = "/data/journal";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -35,46 +35,61 @@ pub struct Trouble {
 }
 
 /// How a process ends.
-#[derive(Clone, Copy, Debug)]
-enum End {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
     PowerCut,
+    /// The page cache survives.
     Kill,
 }
 
 pub struct World {
     seed: u64,
-    rng: fastrand::Rng,
-    style: Style,
+    pub rng: fastrand::Rng,
+    pub style: Style,
     trouble: Trouble,
     pub disk: SimDisk,
     pub model: Model,
-    run: Option<Run>,
+    pub run: Option<Run>,
     uuid: Option<LogUuid>,
     /// The last checkpoint that is durable, by its number, and those that may be.
-    checkpoint: (u64, Option<Cursor>),
-    attempts: Vec<(u64, Cursor)>,
-    clock_ms: u64,
-    bodies: u64,
+    pub checkpoint: (u64, Option<Cursor>),
+    pub attempts: Vec<(u64, Cursor)>,
+    /// Of the last recovery.
+    pub cut: Option<Cut>,
+    /// Where each batch of this history stands.
+    pub placed: Vec<Placed>,
+    pub clock_ms: u64,
+    pub bodies: u64,
     trace: Vec<String>,
 }
 
-/// A process.
-struct Run {
-    log: Log,
-    checkpoints: Option<Checkpoints>,
-    /// Segments whose retirement failed half-way.
-    half_retired: Vec<Arc<Segment>>,
+/// A batch on disk: header and records, without the padding.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub path: PathBuf,
+    pub bytes: std::ops::Range<u64>,
+    pub positions: std::ops::Range<u64>,
 }
 
-/// Why an operation did not work, as far as it matters here.
-#[derive(Debug)]
-struct Trip(String);
+/// A process.
+pub struct Run {
+    pub log: Log,
+    pub checkpoints: Option<Checkpoints>,
+}
+
+/// What opening gave.
+pub struct Opened {
+    pub recovered: Recovered,
+    pub checkpoints: Option<Checkpoints>,
+    pub reported: Option<(u64, Cursor)>,
+    pub seen: Vec<Seen>,
+}
 
 impl World {
     pub fn new(seed: u64, style: Style, trouble: Trouble) -> Self {
         let disk = SimDisk::new(seed);
-        let data = Path::new("/data");
-        disk.create_dir_all(data).expect("no faults yet");
+        disk.create_dir_all(Path::new(DATA_DIR))
+            .expect("no faults yet");
         disk.sync_dir(Path::new("/")).expect("no faults yet");
         Self {
             seed,
@@ -87,13 +102,15 @@ impl World {
             uuid: None,
             checkpoint: (0, None),
             attempts: Vec::new(),
+            cut: None,
+            placed: Vec::new(),
             clock_ms: 0,
             bodies: 0,
             trace: Vec::new(),
         }
     }
 
-    fn fail(&self, what: &str) -> ! {
+    pub fn fail(&self, what: &str) -> ! {
         let seed = self.seed;
         let files = self.disk.files();
         let last = self.trace[self.trace.len().saturating_sub(80)..].join("\n  ");
@@ -103,13 +120,17 @@ impl World {
         )
     }
 
-    fn expect<T>(&self, result: Result<T, String>) -> T {
+    pub fn expect<T>(&self, result: Result<T, String>) -> T {
         result.unwrap_or_else(|e| self.fail(&e))
     }
 
-    fn note(&mut self, what: impl Into<String>) {
-        self.trace
-            .push(format!("{:>4} {}", self.disk.changes(), what.into()));
+    pub fn note(&mut self, what: impl Into<String>) {
+        let change = self.disk.changes();
+        self.trace.push(format!("{change:>4} {}", what.into()));
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.run.as_ref().expect("a process runs").log
     }
 
     /// A whole history: some processes, each of which ends, and a last look.
@@ -119,16 +140,15 @@ impl World {
             self.work(steps);
             self.end_anyhow();
         }
+        self.finish();
+    }
+
+    /// Recovers with power cuts in between: what is reported once must survive.
+    pub fn finish(mut self) {
         self.trouble = Trouble {
             faults: false,
             full: false,
         };
-        self.finish();
-    }
-
-    /// Recovers twice with a power cut in between: what the first one reports must survive it.
-    pub fn finish(&mut self) {
-        self.disk.clear_faults();
         self.disk.set_capacity(None);
         self.recover();
         self.end(End::PowerCut);
@@ -141,10 +161,33 @@ impl World {
     /// Steps until the process is to end.
     pub fn work(&mut self, steps: usize) {
         for _ in 0..steps {
-            if self.disk.is_off() || self.run.is_none() {
+            if self.disk.is_off() {
                 return;
             }
             self.step();
+        }
+    }
+
+    /// Some segments, and all that a housekeeper does with them.
+    pub fn keep_house(&mut self) {
+        let steps: [(usize, fn(&mut Self)); 9] = [
+            (4, Self::prepare),
+            (18, |world| world.append(Urgency::Normal)),
+            (1, Self::write_checkpoint),
+            (2, Self::write_index),
+            (2, Self::compact),
+            (1, Self::retire),
+            (2, Self::prepare),
+            (6, |world| world.append(Urgency::Normal)),
+            (1, Self::compact),
+        ];
+        for (times, step) in steps {
+            for _ in 0..times {
+                if self.disk.is_off() {
+                    return;
+                }
+                step(self);
+            }
         }
     }
 
@@ -164,18 +207,14 @@ impl World {
             19 => self.retire(),
             20 if self.style == Style::Journal => self.compact(),
             21 if self.rng.bool() => self.drop_spares(),
-            22 => {
-                let reader = self.log().reader();
-                if let Err(e) = self.model.check_all(&reader) {
-                    self.accept_read_error(&e);
-                }
-            }
+            22 => self.read_all(),
             _ => self.read_some(),
         }
     }
 
     pub fn end_anyhow(&mut self) {
-        let end = if self.disk.is_off() || self.rng.bool() {
+        // Where the power was scripted to go, the process alone may have died as well.
+        let end = if self.rng.bool() {
             End::PowerCut
         } else {
             End::Kill
@@ -183,11 +222,7 @@ impl World {
         self.end(end);
     }
 
-    pub fn power_cut(&mut self) {
-        self.end(End::PowerCut);
-    }
-
-    fn end(&mut self, end: End) {
+    pub fn end(&mut self, end: End) {
         self.note(format!("{end:?}"));
         self.run = None;
         self.disk = match end {
@@ -201,34 +236,54 @@ impl World {
     /// Opens the log, through whatever goes wrong at that, and judges what it reports.
     pub fn recover(&mut self) {
         for attempt in 0.. {
-            if attempt < 3 && self.trouble.faults {
+            if self.trouble.faults && attempt < 3 {
                 self.script_recovery_fault();
-            } else {
-                self.disk.clear_faults();
             }
             let hits = self.disk.faults_hit();
-            match self.try_recover() {
-                Ok(()) => return,
-                Err(Trip(e)) => {
-                    let is_new_and_full = self.trouble.full && self.model.batch_count() == 0;
-                    if self.disk.faults_hit() == hits && !self.disk.is_off() && !is_new_and_full {
-                        self.fail(&format!("recovery failed: {e}"));
-                    }
-                    self.note(format!("recovery failed: {e}"));
-                    self.disk.set_capacity(None);
-                    self.end_anyhow();
-                }
+            let Err(e) = self.try_recover() else {
+                return;
+            };
+            let is_new_and_full = self.trouble.full && self.model.batch_count() == 0;
+            if self.disk.faults_hit() == hits && !self.disk.is_off() && !is_new_and_full {
+                self.fail(&format!("recovery failed: {e}"));
             }
+            self.note(format!("recovery failed: {e}"));
+            self.disk.set_capacity(None);
+            self.end_anyhow();
         }
     }
 
-    fn try_recover(&mut self) -> Result<(), Trip> {
-        let disk: Arc<SimDisk> = Arc::new(self.disk.clone());
+    pub fn try_recover(&mut self) -> Result<(), OpenError> {
+        let Opened {
+            recovered,
+            checkpoints,
+            reported,
+            seen,
+        } = self.open()?;
+        self.cut = recovered.cut;
+        self.run = Some(Run {
+            log: recovered.log,
+            checkpoints,
+        });
+        self.judge_checkpoint(reported);
+        self.judge_recovery(&seen);
+        let (end, cut) = (self.log().end(), &self.cut);
+        self.note(format!(
+            "recovered to {end:?} from {reported:?}, cut: {cut:?}"
+        ));
+        Ok(())
+    }
+
+    /// Opens the log as its user would, and judges nothing.
+    pub fn open(&mut self) -> Result<Opened, OpenError> {
+        let disk = Arc::new(self.disk.clone());
+        let dir = Path::new(DIR);
         let (mut checkpoints, mut reported) = (None, None);
         if self.style == Style::Journal {
-            disk.create_dir_all(Path::new(DIR)).map_err(trip)?;
-            disk.sync_dir(Path::new("/data")).map_err(trip)?;
-            let (files, content) = Checkpoints::open(&*disk, Path::new(DIR)).map_err(trip)?;
+            disk.create_dir_all(dir).map_err(OpenError::io(dir))?;
+            disk.sync_dir(Path::new(DATA_DIR))
+                .map_err(OpenError::io(dir))?;
+            let (files, content) = Checkpoints::open(&*disk, dir)?;
             checkpoints = Some(files);
             reported = content.map(|c| decode_checkpoint(&c));
         }
@@ -242,28 +297,20 @@ impl World {
                 known,
                 records: records.map(record_of).collect(),
             });
-        });
-        let recovered = recovered.map_err(|e: OpenError| Trip(e.to_string()))?;
-        let cut = recovered.cut.is_some();
-        self.run = Some(Run {
-            log: recovered.log,
+        })?;
+        Ok(Opened {
+            recovered,
             checkpoints,
-            half_retired: Vec::new(),
-        });
-        self.judge_recovery(reported, &seen);
-        let end = self.log().end();
-        self.note(format!(
-            "recovered to {end:?} from {reported:?}, cut: {cut}"
-        ));
-        Ok(())
+            reported,
+            seen,
+        })
     }
 
-    fn judge_recovery(&mut self, reported: Option<(u64, Cursor)>, seen: &[Seen]) {
+    fn judge_checkpoint(&mut self, reported: Option<(u64, Cursor)>) {
         let (number, cursor) = reported.map_or((0, None), |(n, c)| (n, Some(c)));
         let is_attempt = |a: &(u64, Cursor)| a.0 == number && Some(a.1) == cursor;
-        if number < self.checkpoint.0
-            || (self.checkpoint != (number, cursor) && !self.attempts.iter().any(is_attempt))
-        {
+        let is_known = self.checkpoint == (number, cursor) || self.attempts.iter().any(is_attempt);
+        if !is_known || number < self.checkpoint.0 {
             let wanted = self.checkpoint;
             self.fail(&format!(
                 "checkpoint {number} was reported, {wanted:?} was written"
@@ -271,13 +318,17 @@ impl World {
         }
         self.checkpoint = (number, cursor);
         self.attempts.clear();
+    }
+
+    fn judge_recovery(&mut self, seen: &[Seen]) {
         let log = self.log();
         let (end, uuid, reader) = (log.end(), log.uuid(), log.reader());
-        // Where segments may be missing or are skipped, the readers' view alone is complete.
+        // Where segments are missing in front or are skipped, the readers' view alone is complete.
         let is_complete = self.style == Style::Journal;
+        let from = self.checkpoint.1;
         let judged = self
             .model
-            .check_recovery(&end, cursor.as_ref(), seen, is_complete);
+            .check_recovery(&end, from.as_ref(), seen, is_complete);
         self.expect(judged);
         if self.model.batch_count() > 0 && self.uuid.is_some_and(|u| u != uuid) {
             self.fail("the log has another uuid");
@@ -289,13 +340,13 @@ impl World {
     }
 
     fn options(&mut self, from: Option<Cursor>) -> OpenOptions {
+        let kind = match self.style {
+            Style::Journal => LogKind::Journal,
+            Style::Stream { .. } => LogKind::Stream,
+        };
         OpenOptions {
             dir: PathBuf::from(DIR),
-            kind: if self.style == Style::Journal {
-                LogKind::Journal
-            } else {
-                LogKind::Stream
-            },
+            kind,
             sizes: Sizes {
                 min_segment_bytes: SEGMENT_BYTES,
                 max_segment_bytes: 2 * SEGMENT_BYTES,
@@ -320,29 +371,25 @@ impl World {
             Call::Rename,
             Call::Remove,
             Call::Read,
-            Call::SetLen,
         ];
-        let call = calls[self.rng.usize(0..calls.len())];
-        let skip = self.rng.u64(0..3);
         if self.rng.u8(0..3) == 0 {
             let at = self.disk.changes() + self.rng.u64(0..12);
             self.note(format!("the power will go at change {at}"));
             self.disk.crash_at(at);
         } else {
+            let call = calls[self.rng.usize(0..calls.len())];
+            let skip = self.rng.u64(0..3);
             self.note(format!("{call:?} will fail after {skip} more"));
             self.disk.fail_nth(call, skip, io::ErrorKind::Other);
         }
     }
 
     fn script_recovery_fault(&mut self) {
+        let n = self.rng.u64(0..12);
         match self.rng.u8(0..6) {
-            0 | 1 => self.disk.crash_at(self.rng.u64(0..12)),
-            2 => self
-                .disk
-                .fail_change(self.rng.u64(0..12), io::ErrorKind::Other),
-            3 => self
-                .disk
-                .fail_nth(Call::Read, self.rng.u64(0..20), io::ErrorKind::Other),
+            0 | 1 => self.disk.crash_at(n),
+            2 => self.disk.fail_change(n, io::ErrorKind::Other),
+            3 => self.disk.fail_nth(Call::Read, n, io::ErrorKind::Other),
             _ => {}
         }
     }
@@ -359,7 +406,7 @@ impl World {
     }
 
     /// Whether what just went wrong was scripted.
-    fn check_scripted(&mut self, hits_before: u64, what: &str, e: &dyn std::fmt::Display) {
+    pub fn check_scripted(&mut self, hits_before: u64, what: &str, e: &dyn std::fmt::Display) {
         self.note(format!("{what} failed: {e}"));
         let is_full = self.trouble.full && e.to_string().contains("no storage space");
         if self.disk.faults_hit() == hits_before && !self.disk.is_off() && !is_full {
@@ -367,275 +414,20 @@ impl World {
         }
     }
 
-    fn accept_read_error(&mut self, e: &str) {
+    pub fn accept_read_error(&self, e: &str) {
         if !e.contains("injected into Read") && !self.disk.is_off() {
             self.fail(e);
         }
     }
-
-    // --- steps ---
-
-    fn log(&self) -> &Log {
-        &self.run.as_ref().expect("a process runs").log
-    }
-
-    fn body(&mut self) -> Vec<u8> {
-        self.bodies += 1;
-        let len = match self.rng.u8(0..10) {
-            0 => 0,
-            1 => self.rng.usize(0..5000),
-            _ => self.rng.usize(0..300),
-        };
-        let mut body = self.bodies.to_le_bytes().to_vec();
-        body.resize(8 + len, self.bodies as u8);
-        body
-    }
-
-    pub fn append(&mut self, urgency: Urgency) {
-        let first_position = self.model.next_position();
-        let mut batch = Batch::new(self.log().end().position);
-        let mut written = Written {
-            first_position,
-            records: Vec::new(),
-        };
-        for _ in 0..self.rng.usize(1..6) {
-            let record = Record::new(self.body());
-            let position = if self.rng.u8(0..5) == 0 {
-                batch.push_unpositioned(&record);
-                None
-            } else {
-                Some(batch.push(&record).0)
-            };
-            written.records.push((position, record.body().to_vec()));
-        }
-        self.clock_ms += self.rng.u64(1..400);
-        let stamp = Stamp {
-            running_ms: self.clock_ms,
-            wall: Wall(1_000_000 + self.clock_ms),
-            epoch: Epoch(1),
-        };
-        let (hits, changes) = (self.disk.faults_hit(), self.disk.changes());
-        let bytes = batch.disk_bytes();
-        let was_failed = self.log().failure().is_some();
-        let fits = bytes <= self.log().room(urgency);
-        let log = &mut self.run.as_mut().expect("a process runs").log;
-        let result = log.append(&mut batch, stamp, urgency);
-        let is_untouched = self.disk.changes() == changes;
-        match result {
-            Ok(_) if was_failed || !fits => self.fail("an append worked that mustn't"),
-            Ok(appended) => {
-                self.note(format!(
-                    "batch {} at {}",
-                    self.model.batch_count(),
-                    appended.offset
-                ));
-                self.model.acknowledge(written);
-            }
-            Err(AppendError::NoRoom) => {
-                if fits || was_failed || !is_untouched {
-                    self.fail("NoRoom, where there is room, or something was written");
-                }
-            }
-            Err(AppendError::Failed(e)) if was_failed => {
-                if !is_untouched {
-                    self.fail(&format!("a failed log wrote: {e}"));
-                }
-            }
-            Err(AppendError::Failed(e)) => {
-                self.model.fail(written);
-                if e.contains("no storage space") {
-                    self.fail("an append needed space");
-                }
-                self.check_scripted(hits, "append", &e);
-            }
-        }
-    }
-
-    pub fn prepare(&mut self) {
-        if self.log().shared().ready() >= 4 {
-            return;
-        }
-        let hits = self.disk.faults_hit();
-        let ready = self.log().shared().ready();
-        let result = self.log().shared().prepare();
-        let gained = self.log().shared().ready() - ready;
-        match result {
-            Ok(()) => self.note("prepared"),
-            Err(e) => self.check_scripted(hits, "prepare", &e),
-        }
-        if gained > 1 {
-            self.fail("prepare made more than one segment ready");
-        }
-    }
-
-    /// All but the active one.
-    fn sealed(&self) -> Vec<Arc<Segment>> {
-        let mut segments = self.log().shared().segments();
-        segments.pop();
-        segments
-    }
-
-    /// Those that a durable checkpoint covers, or all if there are none.
-    fn covered(&self) -> Vec<Arc<Segment>> {
-        let mut sealed = self.sealed();
-        if self.style == Style::Journal {
-            let segment = self.checkpoint.1.map_or(0, |c| c.segment);
-            sealed.retain(|s| s.header.last_seq < segment);
-        }
-        sealed
-    }
-
-    fn write_index(&mut self) {
-        let sealed = self.sealed();
-        if sealed.is_empty() {
-            return;
-        }
-        let segment = &sealed[self.rng.usize(0..sealed.len())];
-        let blob = vec![7; self.rng.usize(0..3000)];
-        let hits = self.disk.faults_hit();
-        match write_index(&self.disk, segment, &blob) {
-            Ok(()) => self.note(format!("index of {}", segment.path.display())),
-            Err(e) => self.check_scripted(hits, "write_index", &e),
-        }
-    }
-
-    fn write_checkpoint(&mut self) {
-        let cursor = self.log().end();
-        let number = self.attempts.last().map_or(self.checkpoint.0, |a| a.0) + 1;
-        let content = encode_checkpoint(number, &cursor, self.rng.usize(0..6000));
-        let hits = self.disk.faults_hit();
-        let run = self.run.as_mut().expect("a process runs");
-        let Some(checkpoints) = &mut run.checkpoints else {
-            return;
-        };
-        match checkpoints.write(&content) {
-            Ok(()) => {
-                self.checkpoint = (number, Some(cursor));
-                self.attempts.clear();
-                self.note(format!("checkpoint {number} at {cursor:?}"));
-            }
-            Err(e) if e.to_string().contains("earlier checkpoint write failed") => {}
-            Err(e) => {
-                self.attempts.push((number, cursor));
-                self.check_scripted(hits, "checkpoint", &e);
-            }
-        }
-    }
-
-    fn retire(&mut self) {
-        let run = self.run.as_mut().expect("a process runs");
-        let mut gone = std::mem::take(&mut run.half_retired);
-        if gone.is_empty() {
-            gone = self.covered();
-            gone.truncate(self.rng.usize(0..=gone.len()));
-        }
-        for segment in &gone {
-            let (first, end) = segment.with_extent(|e| (e.first_position.0, e.end_position.0));
-            self.model.release(first..end);
-        }
-        let names: Vec<_> = gone.iter().map(|s| s.path.display().to_string()).collect();
-        let hits = self.disk.faults_hit();
-        match self.log().shared().retire(&gone) {
-            Ok(()) => self.note(format!("retired {names:?}")),
-            Err(e) => {
-                self.check_scripted(hits, &format!("retire {names:?}"), &e);
-                if self.rng.bool() {
-                    self.run.as_mut().expect("a process runs").half_retired = gone;
-                }
-            }
-        }
-    }
-
-    fn compact(&mut self) {
-        let covered = self.covered();
-        if covered.is_empty() {
-            return;
-        }
-        let from = self.rng.usize(0..covered.len());
-        let to = self.rng.usize(from..covered.len().min(from + 3));
-        let run = covered[from..=to].to_vec();
-        drop(covered);
-        let (drops_all, says_instead) = (self.rng.u8(0..4) == 0, self.rng.bool());
-        for segment in &run {
-            let (first, end) = segment.with_extent(|e| (e.first_position.0, e.end_position.0));
-            for position in first..end {
-                if drops_all || self.rng.bool() {
-                    self.model.release([position]);
-                }
-            }
-        }
-        let names: Vec<_> = run.iter().map(|s| s.path.display().to_string()).collect();
-        let hits = self.disk.faults_hit();
-        let mut keep = Unsettled {
-            model: &self.model,
-            says_instead,
-            wrong: None,
-        };
-        let result = compact(self.log().shared(), &run, &mut keep);
-        if let Some(wrong) = keep.wrong {
-            self.fail(&wrong);
-        }
-        match result {
-            Ok(new) => self.note(format!("compacted {names:?}, left: {}", new.is_some())),
-            Err(e) => self.check_scripted(hits, &format!("compact {names:?}"), &e),
-        }
-    }
-
-    fn drop_spares(&mut self) {
-        let hits = self.disk.faults_hit();
-        match self.log().shared().drop_spares() {
-            Ok(()) => self.note("dropped spares"),
-            Err(e) => self.check_scripted(hits, "drop_spares", &e),
-        }
-    }
-
-    fn read_some(&mut self) {
-        let end = self.model.next_position();
-        // The position after the last may be one whose append failed.
-        for position in [self.rng.u64(0..=end), end] {
-            let got = self.log().reader().read(Position(position));
-            let judged = match &got {
-                Ok(got) => self.model.check_read(position, got.as_ref()),
-                Err(e) => Err(e.to_string()),
-            };
-            if let Err(e) = judged {
-                self.accept_read_error(&e);
-            }
-        }
-    }
 }
 
-/// Keeps what the model doesn't say is released.
-struct Unsettled<'a> {
-    model: &'a Model,
-    says_instead: bool,
-    wrong: Option<String>,
-}
-
-impl Keep for Unsettled<'_> {
-    fn keeps(&mut self, position: Position, body: &[u8]) -> bool {
-        if self.model.body(position.0) != Some(body) {
-            self.wrong = Some(format!("compaction was shown another body at {position}"));
-        }
-        !self.model.is_released(position.0)
-    }
-
-    fn instead(&mut self) -> Vec<Record> {
-        let record = || Record::new(b"what was dropped".to_vec());
-        self.says_instead.then(record).into_iter().collect()
-    }
-}
-
-fn trip(e: impl std::fmt::Display) -> Trip {
-    Trip(e.to_string())
-}
-
-fn record_of(record: Option<causeway::log::RawRecord<'_>>) -> Rec {
+fn record_of(record: Option<RawRecord<'_>>) -> Rec {
     let record = record.expect("the scan checked the records");
     (record.position.map(|p| p.0), record.body.to_vec())
 }
 
-fn encode_checkpoint(number: u64, cursor: &Cursor, padding: usize) -> Vec<u8> {
+/// A checkpoint's number, its cursor, and some padding, so that checkpoints differ in size.
+pub fn encode_checkpoint(number: u64, cursor: &Cursor, padding: usize) -> Vec<u8> {
     let words = [
         number,
         cursor.segment,

@@ -47,6 +47,8 @@ struct State {
     next_id: InodeId,
     faults: Faults,
     capacity_bytes: Option<u64>,
+    /// Clean pages are dropped now and then: it shows where a failed sync lost some.
+    evicts: bool,
     rng: fastrand::Rng,
 }
 
@@ -59,6 +61,7 @@ impl SimDisk {
             next_id: 0,
             faults: Faults::default(),
             capacity_bytes: None,
+            evicts: false,
             rng: fastrand::Rng::with_seed(seed),
         })
     }
@@ -83,7 +86,7 @@ impl SimDisk {
     }
 
     /// The disk after the process alone died: unsynced changes are in the page cache still. What
-    /// a failed sync lost may be seen for longer, or not.
+    /// a failed sync lost is seen until its pages are dropped: at once, at any later read, or never.
     #[must_use]
     pub fn kill(&self, rng: &mut fastrand::Rng) -> Self {
         let mut after = self.successor(rng);
@@ -92,6 +95,7 @@ impl SimDisk {
                 inode.evict();
             }
         }
+        after.evicts = rng.bool();
         after.drop_unreachable();
         Self::from_state(after)
     }
@@ -108,6 +112,7 @@ impl SimDisk {
             next_id: state.next_id,
             faults: Faults::default(),
             capacity_bytes: state.capacity_bytes,
+            evicts: false,
             rng: rng.fork(),
         }
     }
@@ -423,6 +428,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = lock(&self.shared);
         state.pass(Call::Read, &self.path)?;
+        if state.evicts && state.rng.u8(0..8) == 0 {
+            state.inode(self.id).evict();
+        }
         state.inode(self.id).read(buf, offset)
     }
 

@@ -4,6 +4,7 @@
 //! knows types of the gateway; the rest sees what users see.
 
 pub mod client;
+pub mod load;
 pub mod metrics;
 pub mod oracle;
 pub mod process;

@@ -8,7 +8,6 @@
     unused_imports,
     reason = "shared with the tests, which use the rest"
 )]
-#[path = "../tests/support/mod.rs"]
 mod support;
 
 mod process;

@@ -8,5 +8,6 @@ pub mod load;
 pub mod metrics;
 pub mod oracle;
 pub mod process;
+pub mod ratio;
 pub mod sim_disk;
 pub mod skip;

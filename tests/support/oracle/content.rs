@@ -33,13 +33,16 @@ script = \"seed {seed}; delay 0..3; header={POISON} reject; retry 8%; unknown 4%
 [destinations.slow]
 type = \"faulty\"
 record = \"{slow}\"
-backlog = \"16KiB\"
-script = \"delay 10..20\"
+backlog = \"64KiB\"
+script = \"delay 20..40\"
 "
     )
 }
 
 const ROUTES: &str = r#"
+[limits]
+payload = "64KiB"
+
 [journal]
 max_bytes = "1GiB"
 

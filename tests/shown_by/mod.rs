@@ -2,9 +2,12 @@
 //! with the release build in `cargo xtask torture --shown-by`.
 
 mod fsync_fails;
+mod full_disk;
+mod hanging;
 mod kill_nine;
 
 use crate::support::client::{Client, Response};
+use crate::support::metrics::{self, CountsByDestination};
 use crate::support::process::Gateway;
 use serde_json::Value;
 use std::env;
@@ -79,6 +82,20 @@ fn stream_ids(gateway: &Gateway, stream: &str) -> Vec<String> {
             );
         }
     }
+}
+
+/// What `/metrics` says now.
+fn counts(gateway: &Gateway) -> CountsByDestination {
+    let response = gateway
+        .health_client()
+        .get("/metrics")
+        .expect("health goes on answering");
+    assert_eq!(response.status, 200, "/metrics: {response}");
+    metrics::counts(&String::from_utf8_lossy(&response.body)).unwrap()
+}
+
+fn pending(counts: &CountsByDestination) -> u64 {
+    counts.values().map(|counts| counts.pending).sum()
 }
 
 /// Past the test harness, which swallows what a passing test prints.

@@ -103,18 +103,18 @@ impl fmt::Display for Counts {
 pub fn counts(text: &str) -> Result<CountsByDestination, String> {
     let mut all = CountsByDestination::new();
     for sample in parse(text)? {
-        let Some(destination) = sample.labels.get("destination") else {
+        let Some(destination) = sample.labels.get("lane") else {
             continue;
         };
         let counts = all.entry(destination.clone()).or_default();
         // Counters are whole numbers, far below where a float skips one.
         let value = sample.value as u64;
         match sample.name.as_str() {
-            "causeway_deliveries_planned_total" => counts.planned = value,
-            "causeway_deliveries_delivered_total" => counts.delivered = value,
-            "causeway_deliveries_dead_lettered_total" => counts.dead_lettered = value,
-            "causeway_deliveries_pending" => counts.pending = value,
-            "causeway_deliveries_discarded_total" if value > 0 => {
+            "causeway_lane_planned_total" => counts.planned = value,
+            "causeway_lane_delivered_total" => counts.delivered = value,
+            "causeway_lane_dead_lettered_total" => counts.dead_lettered = value,
+            "causeway_lane_pending" => counts.pending = value,
+            "causeway_lane_discarded_total" if value > 0 => {
                 let reason = sample.labels.get("reason").cloned().unwrap_or_default();
                 counts.discarded.insert(reason, value);
             }
@@ -124,36 +124,35 @@ pub fn counts(text: &str) -> Result<CountsByDestination, String> {
     Ok(all)
 }
 
-/// The walk of `causeway journal verify --json`.
+/// The walk of `causeway journal verify --json`: `lanes` as in `causeway status --json`.
 ///
 /// # Errors
 /// What is missing in it.
 pub fn walked_counts(report: &Value) -> Result<CountsByDestination, String> {
-    let lanes = report["destinations"].as_object();
-    let lanes = lanes.ok_or_else(|| format!("no `destinations` in {report}"))?;
-    lanes
-        .iter()
-        .map(|(name, lane)| {
-            let number = |field: &str| {
-                lane[field]
-                    .as_u64()
-                    .ok_or_else(|| format!("no `{field}` in {name}: {lane}"))
-            };
-            let discarded = lane["discarded"].as_object().cloned().unwrap_or_default();
-            let discarded = discarded
-                .into_iter()
-                .filter_map(|(reason, n)| n.as_u64().filter(|n| *n > 0).map(|n| (reason, n)))
-                .collect();
-            let counts = Counts {
-                planned: number("planned")?,
-                delivered: number("delivered")?,
-                dead_lettered: number("dead_lettered")?,
-                discarded,
-                pending: number("pending")?,
-            };
-            Ok((name.clone(), counts))
-        })
-        .collect()
+    let lanes = report["lanes"].as_array();
+    let lanes = lanes.ok_or_else(|| format!("no `lanes` in {report}"))?;
+    lanes.iter().map(walked_lane).collect()
+}
+
+fn walked_lane(lane: &Value) -> Result<(String, Counts), String> {
+    let missing = |field: &str| format!("no `{field}` in {lane}");
+    let number = |field: &str| lane[field].as_u64().ok_or_else(|| missing(field));
+    let name = lane["name"].as_str().ok_or_else(|| missing("name"))?;
+    let discarded = lane["discarded"]
+        .as_object()
+        .ok_or_else(|| missing("discarded"))?;
+    let discarded = discarded.iter().filter_map(|(reason, count)| {
+        let count = count.as_u64().filter(|count| *count > 0)?;
+        Some((reason.clone(), count))
+    });
+    let counts = Counts {
+        planned: number("planned")?,
+        delivered: number("delivered")?,
+        dead_lettered: number("dead_lettered")?,
+        discarded: discarded.collect(),
+        pending: number("pending")?,
+    };
+    Ok((name.to_owned(), counts))
 }
 
 #[cfg(test)]
@@ -176,5 +175,21 @@ mod tests {
         assert_eq!(samples[1].value, 2.5);
         assert!(parse("x{a=\"b} 1").is_err());
         assert!(parse("x").is_err());
+    }
+
+    #[test]
+    fn metrics_and_walk_give_the_same_counts() {
+        let text = "causeway_lane_planned_total{lane=\"a\"} 9\ncauseway_lane_delivered_total{lane=\"a\"} 4\n\
+            causeway_lane_dead_lettered_total{lane=\"a\"} 2\ncauseway_lane_pending{lane=\"a\"} 1\n\
+            causeway_lane_discarded_total{lane=\"a\",reason=\"lost\"} 0\n\
+            causeway_lane_discarded_total{lane=\"a\",reason=\"expired\"} 2\n";
+        let walk = serde_json::json!({"lanes": [{
+            "name": "a", "planned": 9, "delivered": 4, "dead_lettered": 2, "pending": 1,
+            "discarded": {"lost": 0, "expired": 2},
+        }]});
+        let counted = counts(text).unwrap();
+        assert_eq!(counted, walked_counts(&walk).unwrap());
+        assert_eq!(counted["a"].accounted(), counted["a"].planned);
+        assert!(walked_counts(&serde_json::json!({"lanes": [{"name": "a"}]})).is_err());
     }
 }

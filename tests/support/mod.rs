@@ -4,8 +4,10 @@
 //! knows types of the gateway; the rest sees what users see.
 
 pub mod client;
+pub mod load;
 pub mod metrics;
 pub mod oracle;
 pub mod process;
+pub mod ratio;
 pub mod sim_disk;
 pub mod skip;

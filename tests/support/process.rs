@@ -3,7 +3,7 @@
 use super::client::{Client, Response, Trouble};
 use rustix::process::{Pid, Signal, kill_process};
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -264,22 +264,6 @@ impl Gateway {
         self.health_client().get("/readyz")
     }
 
-    /// Resident memory of the running process.
-    pub fn rss_bytes(&self) -> u64 {
-        let pid = self.pid().expect("it runs");
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
-        let line = status
-            .lines()
-            .find_map(|l| l.strip_prefix("VmRSS:"))
-            .expect("Linux");
-        let kib = line
-            .trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .expect("Linux");
-        kib * 1024
-    }
-
     pub fn log_tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -329,19 +313,15 @@ fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     })
 }
 
-/// The bytes that the files below a folder take; entries that vanish meanwhile count nothing.
-pub fn folder_bytes(folder: &Path, counts: &dyn Fn(&Path) -> bool) -> u64 {
+/// The bytes of all files below a folder; entries that vanish meanwhile count nothing.
+pub fn folder_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
-    entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| counts(path))
-        .map(|path| match File::open(&path).and_then(|f| f.metadata()) {
-            Ok(meta) if meta.is_dir() => folder_bytes(&path, counts),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => folder_bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.filter_map(Result::ok).map(bytes).sum()
 }

@@ -42,7 +42,7 @@ pub fn arrivals(arrived: Arrived<'_>, acked: &[Acked]) -> Vec<Violation> {
         }
         first.insert(*name, offset);
         let message = message(arrived.seed, *name);
-        if !message.family.destinations().contains(&destination) {
+        if !message.arrives_at(destination) {
             let detail = format!("{destination}: {} ({})", name.id(), message.topic);
             violations.push(Violation::new(Kind::Foreign, detail));
         }
@@ -60,8 +60,7 @@ pub fn arrivals(arrived: Arrived<'_>, acked: &[Acked]) -> Vec<Violation> {
         .iter()
         .filter(|acked| !first.contains_key(&acked.name))
     {
-        let family = message(arrived.seed, acked.name).family;
-        if family.destinations().contains(&destination) {
+        if message(arrived.seed, acked.name).arrives_at(destination) {
             let (id, position) = (acked.name.id(), acked.position);
             let detail = format!("{destination}: {id}, acknowledged at position {position}");
             violations.push(Violation::new(Kind::Lost, detail));
@@ -82,6 +81,20 @@ pub fn positions(acked: &[Acked]) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// A record shows each message at the position of its receipt.
+pub fn recorded_positions(recorded: &[(Name, u64)], acked: &[Acked]) -> Vec<Violation> {
+    let positions: HashMap<Name, u64> = acked.iter().map(|a| (a.name, a.position)).collect();
+    recorded
+        .iter()
+        .filter(|(name, position)| positions.get(name).is_some_and(|acked| acked != position))
+        .map(|(name, position)| {
+            let (id, acked) = (name.id(), positions[name]);
+            let detail = format!("{id}: acknowledged at {acked}, delivered as {position}");
+            Violation::new(Kind::Numbering, detail)
+        })
+        .collect()
 }
 
 /// What a reader saw during the run is what stands there in the end.
@@ -163,6 +176,27 @@ pub fn planned(
             (!fits).then(|| Violation::new(Kind::Counts, detail))
         })
         .collect()
+}
+
+/// What is rejected is dead-lettered, and nothing else is.
+pub fn dead_lettered(
+    seed: u64,
+    counts: &CountsByDestination,
+    acked: &[Acked],
+    unanswered: &[Name],
+) -> Vec<Violation> {
+    let poisoned = |name: Name| {
+        let message = message(seed, name);
+        message.poisoned && message.family.destinations().contains(&"flaky")
+    };
+    let least = acked.iter().filter(|acked| poisoned(acked.name)).count() as u64;
+    let most = least + unanswered.iter().filter(|name| poisoned(**name)).count() as u64;
+    let got: u64 = counts.values().map(|counts| counts.dead_lettered).sum();
+    if (least..=most).contains(&got) {
+        return Vec::new();
+    }
+    let detail = format!("{got} dead-lettered, {least} to {most} rejected");
+    vec![Violation::new(Kind::Counts, detail)]
 }
 
 /// The first few of each kind, and how many there were.
@@ -335,6 +369,47 @@ mod tests {
         assert_eq!(
             planned(SEED, &counts, &acked(&orders(11, None)), &[]).len(),
             3
+        );
+    }
+
+    #[test]
+    fn records_agree_with_receipts() {
+        let acked = acked(&orders(3, None));
+        let mut recorded: Vec<(Name, u64)> = acked.iter().map(|a| (a.name, a.position)).collect();
+        assert_eq!(recorded_positions(&recorded, &acked), []);
+        assert_eq!(recorded_positions(&recorded, &acked[..1]), []);
+        recorded[2].1 += 1;
+        assert_eq!(
+            recorded_positions(&recorded, &acked)[0].kind,
+            Kind::Numbering
+        );
+    }
+
+    #[test]
+    fn what_is_rejected_is_dead_lettered_and_nothing_else() {
+        let names = orders(300, None);
+        let poisoned = names
+            .iter()
+            .filter(|name| message(SEED, **name).poisoned)
+            .count() as u64;
+        let counts = |dead_lettered| {
+            let counts = Counts {
+                dead_lettered,
+                ..Counts::default()
+            };
+            CountsByDestination::from([("flaky".to_owned(), counts)])
+        };
+        let found = |n, known: usize| {
+            let (known, unanswered) = names.split_at(known);
+            dead_lettered(SEED, &counts(n), &acked(known), unanswered).len()
+        };
+        assert!(poisoned > 0);
+        assert_eq!(found(poisoned, 300), 0);
+        assert_eq!(found(poisoned - 1, 300), 1);
+        assert_eq!(found(poisoned + 1, 300), 1);
+        assert_eq!(
+            (found(0, 0), found(poisoned, 0), found(poisoned + 1, 0)),
+            (0, 0, 1)
         );
     }
 

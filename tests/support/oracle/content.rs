@@ -1,7 +1,7 @@
 //! What is published: each message follows from (seed, publisher, number), so that a reader can
 //! tell what it should have got without anything being kept.
 
-/// Topics below these go to different destinations; see `SETTINGS`.
+/// Topics below these go to different destinations; see `settings`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// All of: `inbox`, `exact`, `flaky`.
@@ -14,8 +14,35 @@ pub enum Family {
     Slow,
 }
 
-/// The routes that every oracle run has. Scripts and records of the faulty destinations are added.
-pub const SETTINGS: &str = r#"
+/// The file of the test's folder in which the faulty destination `name` writes what it received.
+pub fn record_file(name: &str) -> String {
+    format!("{name}.record")
+}
+
+/// Destinations and routes of every oracle run.
+pub fn settings(seed: u64) -> String {
+    let [flaky, slow] = FAULTY.map(record_file);
+    format!(
+        "{ROUTES}
+[destinations.flaky]
+type = \"faulty\"
+record = \"{flaky}\"
+timeout = \"200ms\"
+script = \"seed {seed}; delay 0..3; header={POISON} reject; retry 8%; unknown 4%; lost 3%; hang 1%\"
+
+[destinations.slow]
+type = \"faulty\"
+record = \"{slow}\"
+backlog = \"64KiB\"
+script = \"delay 20..40\"
+"
+    )
+}
+
+const ROUTES: &str = r#"
+[limits]
+payload = "64KiB"
+
 [journal]
 max_bytes = "1GiB"
 
@@ -54,6 +81,9 @@ to = ["slow"]
 "#;
 
 pub const STREAMS: [&str; 2] = ["inbox", "exact"];
+pub const FAULTY: [&str; 2] = ["flaky", "slow"];
+/// A header that `flaky` rejects.
+pub const POISON: &str = "poison";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -61,6 +91,8 @@ pub struct Message {
     pub family: Family,
     pub topic: String,
     pub key: Option<String>,
+    /// `flaky` rejects it, so that it ends in the dead letters.
+    pub poisoned: bool,
     pub content_type: &'static str,
     pub payload: Vec<u8>,
 }
@@ -101,12 +133,21 @@ impl Family {
         }
     }
 
+    /// Where its deliveries go.
     pub const fn destinations(self) -> &'static [&'static str] {
         match self {
             Self::Orders => &["inbox", "exact", "flaky"],
             Self::Notes | Self::Sure => &["inbox"],
             Self::Slow => &["slow"],
         }
+    }
+}
+
+impl Message {
+    /// Whether the destination must have got it in the end.
+    pub fn arrives_at(&self, destination: &str) -> bool {
+        let rejected = self.poisoned && destination == "flaky";
+        self.family.destinations().contains(&destination) && !rejected
     }
 }
 
@@ -121,6 +162,7 @@ pub fn message(seed: u64, name: Name) -> Message {
     };
     let key =
         (random.u8(..8) > 0).then(|| format!("{}-key-{}", name.publisher, random.u32(..KEYS)));
+    let poisoned = random.u8(..50) == 0;
     let length = match random.u8(..100) {
         0 => LARGE_BYTES,
         1 => 0,
@@ -144,6 +186,7 @@ pub fn message(seed: u64, name: Name) -> Message {
     let topic = family.topic().to_owned();
     Message {
         id: name.id(),
+        poisoned,
         family,
         topic,
         key,

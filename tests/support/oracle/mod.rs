@@ -8,6 +8,7 @@ mod checks;
 mod content;
 mod publisher;
 mod reader;
+mod record;
 mod schedule;
 mod violation;
 
@@ -16,7 +17,7 @@ pub use violation::{Kind, Violation};
 use super::metrics::{self, CountsByDestination};
 use super::process::{Gateway, START_LIMIT, program};
 use checks::{Arrived, Doubles};
-use content::{Name, SETTINGS, STREAMS, message};
+use content::{FAULTY, Name, STREAMS, message, record_file};
 use publisher::{Acked, Published, Publisher, Shared};
 use reader::Read;
 use rustix::process::Signal;
@@ -105,7 +106,7 @@ impl fmt::Display for Report {
 
 /// One history. Everything that is done follows from the seed; when it lands does not.
 pub fn run(setup: &Setup) -> Report {
-    let mut gateway = Gateway::new(&program(), &settings());
+    let mut gateway = Gateway::new(&program(), &content::settings(setup.seed));
     if let Some(fault) = setup.fault {
         gateway.variable("CAUSEWAY_FAULT", fault);
     }
@@ -284,6 +285,9 @@ fn judge(
         violations.extend(followed.violations.iter().cloned());
         violations.extend(read.violations);
     }
+    for destination in FAULTY {
+        violations.extend(judge_record(gateway, destination, history)?);
+    }
     look_up_all(gateway, history, violations);
     violations.extend(checks::equation("/metrics", &counted));
     let History {
@@ -292,7 +296,32 @@ fn judge(
         unanswered,
     } = history;
     violations.extend(checks::planned(*seed, &counted, acked, unanswered));
+    violations.extend(checks::dead_lettered(*seed, &counted, acked, unanswered));
     compare_with_logs(gateway, &counted, violations)
+}
+
+fn judge_record(
+    gateway: &Gateway,
+    destination: &str,
+    history: &History,
+) -> Result<Vec<Violation>, Violation> {
+    let path = gateway.folder().join(record_file(destination));
+    let recorded = record::read_record(&path, history.seed)
+        .map_err(|e| Violation::new(Kind::Process, format!("{}: {e}", path.display())))?;
+    let names: Vec<Name> = recorded.deliveries.iter().map(|(name, _)| *name).collect();
+    let arrived = Arrived {
+        seed: history.seed,
+        destination,
+        names: &names,
+        doubles: Doubles::Allowed,
+    };
+    let mut violations = checks::arrivals(arrived, &history.acked);
+    violations.extend(checks::recorded_positions(
+        &recorded.deliveries,
+        &history.acked,
+    ));
+    violations.extend(recorded.violations);
+    Ok(violations)
 }
 
 /// Waits until nothing is pending.
@@ -370,11 +399,4 @@ fn compare_with_logs(
         ("after a restart", &again),
     ));
     Ok(())
-}
-
-fn settings() -> String {
-    format!(
-        "{SETTINGS}\n[destinations.flaky]\ntype = \"stream\"\n\n\
-         [destinations.slow]\ntype = \"stream\"\nbacklog = \"16KiB\"\n"
-    )
 }

@@ -21,6 +21,9 @@ const LOOK_UP_ONE_IN: u32 = 20;
 /// Repetitions go back this far, so that they cross restarts.
 const REPEAT_WITHIN: usize = 2_000;
 
+/// `POISON`, as a header of the message.
+const POISON_HEADER: &str = "causeway-header-poison";
+
 /// What all publishers of a run share.
 pub struct Shared {
     pub seed: u64,
@@ -202,6 +205,9 @@ impl<'a> Publisher<'a> {
         ];
         if let Some(key) = &message.key {
             headers.push(("causeway-key", key));
+        }
+        if message.poisoned {
+            headers.push((POISON_HEADER, "1"));
         }
         let mut sent = 0;
         let mut stop_at = None;

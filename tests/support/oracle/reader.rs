@@ -1,6 +1,6 @@
 //! Independent readers of the streams: pages over HTTP, each message compared with what was published.
 
-use super::content::{Message, Name, message};
+use super::content::{Message, Name, POISON, message};
 use super::violation::{Kind, Violation};
 use crate::support::client::{Client, Response, encoded};
 use serde_json::Value;
@@ -114,6 +114,9 @@ fn compare(published: &Message, got: &Value) -> Result<(), &'static str> {
     if got["content_type"].as_str() != Some(published.content_type) {
         return Err("content_type");
     }
+    if got["headers"][POISON].is_string() != published.poisoned {
+        return Err("headers");
+    }
     let same = match published.content_type {
         "application/json" => {
             serde_json::from_slice::<Value>(&published.payload).is_ok_and(|p| p == got["data"])
@@ -136,7 +139,7 @@ fn bytes(got: &Value) -> Option<Vec<u8>> {
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - digits.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
     }
     let (mut bits, mut held) = (0_u32, 0);
@@ -195,6 +198,10 @@ mod tests {
         assert_eq!(kinds(&|got| got["id"] = "1-99999".into()), [Kind::Altered]);
         assert_eq!(kinds(&|got| got["data"] = "x".into()), [Kind::Altered]);
         assert_eq!(kinds(&|got| got["key"] = Value::Null), [Kind::Altered]);
+        assert_eq!(
+            kinds(&|got| got["headers"] = json!({POISON: "1"})),
+            [Kind::Altered]
+        );
         assert_eq!(kinds(&|got| got["topic"] = "x".into()), [Kind::Altered]);
         assert_eq!(
             kinds(&|got| got["content_type"] = Value::Null),

@@ -1,0 +1,174 @@
+//! Two routes, one to a destination that hangs for ever: it is charged for what it owes, refuses
+//! for itself alone, and the other goes on at its own rate while the journal stays small.
+
+use super::{ANSWER_LIMIT, counts, full_size, publish, say};
+use crate::support::load::{Load, load};
+use crate::support::process::{Gateway, folder_bytes, program};
+use crate::support::ratio::interleaved;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The sizes of one run.
+struct Size {
+    backlog_bytes: u64,
+    /// What goes to the healthy destination, in all rounds together.
+    through_bytes: u64,
+    /// Of its rate alone. In a small run on a machine that others use, the noise is larger.
+    least_rate: f64,
+}
+
+const FULL: Size = Size {
+    backlog_bytes: 256 << 20,
+    through_bytes: 5 << 30,
+    least_rate: 0.9,
+};
+const SMALL: Size = Size {
+    backlog_bytes: 8 << 20,
+    through_bytes: 48 << 20,
+    least_rate: 0.5,
+};
+
+const PAYLOAD_BYTES: u64 = 32 * 1024;
+const ROUNDS: u64 = 6;
+/// What the journal may hold beyond what is owed: the open segment, the next ones, and some
+/// that are mostly settled and not yet compacted.
+const SLACK_SEGMENTS: u64 = 6;
+const SEGMENT_BYTES: u64 = 64 << 20;
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
+
+fn settings(size: &Size) -> String {
+    format!(
+        r#"
+[destinations.healthy]
+type = "stream"
+retention = {{ max_bytes = "64MiB" }}
+
+[destinations.hung]
+type = "faulty"
+script = "hang"
+record = "hung.record"
+backlog = "{backlog}B"
+
+[[routes]]
+name = "healthy"
+topic = "healthy/#"
+to = ["healthy"]
+
+[[routes]]
+name = "hung"
+topic = "hung/#"
+to = ["hung"]
+"#,
+        backlog = size.backlog_bytes
+    )
+}
+
+#[test]
+fn a_hanging_destination_costs_its_own_backlog_and_no_more() {
+    let size = if full_size() { FULL } else { SMALL };
+    let gateway = || {
+        let mut gateway = Gateway::new(&program(), &settings(&size));
+        gateway.start().unwrap();
+        gateway
+    };
+    let (beside, alone) = (gateway(), gateway());
+    let owed = fill_hung(&beside, &size);
+    assert!(
+        owed <= size.backlog_bytes,
+        "{owed} bytes taken, more than the backlog"
+    );
+    assert!(
+        owed >= size.backlog_bytes / 10 * 9,
+        "refused when it owed {owed} bytes"
+    );
+
+    let bytes = size.through_bytes / ROUNDS;
+    let ratio = interleaved(
+        usize::try_from(ROUNDS).expect("few"),
+        || push_through(&beside, bytes),
+        || push_through(&alone, bytes),
+    );
+
+    let refused = publish(
+        &mut beside.client(ANSWER_LIMIT),
+        "hung/x",
+        "one more",
+        &payload(),
+    );
+    let refused = refused.expect("it goes on answering");
+    assert_eq!(
+        refused.status, 503,
+        "the hung route is still full: {refused}"
+    );
+    let journal = wait_for_journal(&beside, owed + SLACK_SEGMENTS * SEGMENT_BYTES);
+    say(&format!(
+        "shown by: beside a hung destination that owes {owed} bytes: {} bytes through the other, \
+         {ratio}; the journal holds {journal} bytes",
+        size.through_bytes
+    ));
+    assert!(ratio.rate() >= size.least_rate, "{ratio}");
+}
+
+fn payload() -> Vec<u8> {
+    vec![b'x'; usize::try_from(PAYLOAD_BYTES).expect("small")]
+}
+
+/// The payload bytes that it took before it refused.
+fn fill_hung(gateway: &Gateway, size: &Size) -> u64 {
+    let mut client = gateway.client(ANSWER_LIMIT);
+    let most = size.backlog_bytes / PAYLOAD_BYTES + 1;
+    for number in 0..=most {
+        let id = format!("hung-{number}");
+        let response = publish(&mut client, "hung/x", &id, &payload());
+        let response = response.expect("it goes on answering");
+        match response.status {
+            202 => {}
+            503 => return number * PAYLOAD_BYTES,
+            _ => panic!("{id}: {response}"),
+        }
+    }
+    most * PAYLOAD_BYTES
+}
+
+/// Publishes so many bytes and waits until they are delivered.
+fn push_through(gateway: &Gateway, bytes: u64) -> Duration {
+    let started = Instant::now();
+    let messages = bytes / PAYLOAD_BYTES;
+    load(
+        gateway,
+        &Load {
+            messages,
+            payload_bytes: PAYLOAD_BYTES,
+            ..Load::new("healthy/x")
+        },
+    );
+    let deadline = Instant::now() + CATCH_UP_LIMIT;
+    while counts(gateway)
+        .get("healthy")
+        .is_some_and(|counts| counts.pending > 0)
+    {
+        assert!(
+            Instant::now() < deadline,
+            "not delivered in {CATCH_UP_LIMIT:?}"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+    started.elapsed()
+}
+
+/// Waits for compaction: the bytes of the journal once they are within the limit.
+fn wait_for_journal(gateway: &Gateway, limit_bytes: u64) -> u64 {
+    let deadline = Instant::now() + CATCH_UP_LIMIT;
+    loop {
+        let bytes = folder_bytes(&gateway.data().join("journal"));
+        if bytes <= limit_bytes {
+            return bytes;
+        }
+        let settled = counts(gateway);
+        assert!(
+            Instant::now() < deadline,
+            "{bytes} bytes of journal: {settled:?}"
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+}

@@ -135,12 +135,13 @@ impl StreamLog {
         if gone.is_empty() {
             return 0;
         }
+        let before = self.log.shared().segments().len();
         if let Err(e) = self.log.shared().retire(&gone) {
             let dir = self.options.dir.display();
             tracing::error!(%dir, error = %e, "retention stopped until a restart");
             self.trim_failed = Some(e.to_string());
         }
-        gone.len()
+        before - self.log.shared().segments().len()
     }
 
     fn outlived(&self, now: Wall) -> Vec<Arc<Segment>> {

@@ -321,18 +321,26 @@ fn recorded_times_never_go_back() {
 
 #[tokio::test]
 async fn readers_wait_for_what_is_not_there_yet() {
+    /// A wake-up that doesn't come must fail, not hang.
+    const PATIENCE: Duration = Duration::from_secs(30);
     let dir = tempfile::tempdir().expect("temp dir");
     let mut log = open(options(dir.path()), 0).log;
-    let reader = log.reader();
-    let waiting = tokio::spawn(async move { reader.wait_for(2).await });
+    let wait = |reader: StreamReader, offset| {
+        tokio::spawn(tokio::time::timeout(PATIENCE, async move {
+            reader.wait_for(offset).await
+        }))
+    };
+    let waiting = wait(log.reader(), 2);
+    tokio::task::yield_now().await;
     fill(&mut log, 0..2, 1);
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished(), "offset 2 isn't written yet");
     fill(&mut log, 2..3, 1);
-    assert_eq!(waiting.await.expect("no panic"), Ok(3));
-    let reader = log.reader();
-    assert_eq!(reader.wait_for(0).await, Ok(3), "there already");
-    let waiting = tokio::spawn(async move { reader.wait_for(3).await });
+    assert_eq!(waiting.await.expect("no panic"), Ok(Ok(3)));
+    assert_eq!(log.reader().wait_for(0).await, Ok(3), "there already");
+    let waiting = wait(log.reader(), 3);
     drop(log);
-    assert_eq!(waiting.await.expect("no panic"), Err(Closed));
+    assert_eq!(waiting.await.expect("no panic"), Ok(Err(Closed)));
 }
 
 #[test]

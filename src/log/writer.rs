@@ -163,6 +163,21 @@ impl Log {
         Ok(Appended { offset, sealed })
     }
 
+    /// Leaves out the positions before `next` that weren't given yet: they were given by a log that
+    /// stood here before. Nothing is written: it counts from the next append on.
+    pub fn skip_to(&mut self, next: Position) {
+        if next <= self.end.position {
+            return;
+        }
+        self.end.position = next;
+        self.active.update_extent(|e| {
+            if !e.has_batches() {
+                e.first_position = next;
+            }
+            e.end_position = next;
+        });
+    }
+
     /// Moves to the next ready segment. No I/O: it has its name and header already.
     fn roll(&mut self, stamp: Stamp) -> Arc<Segment> {
         let next = self

@@ -302,7 +302,7 @@ impl StreamLog {
     }
 
     /// The journal has everything before `mark` durably settled: it will never be sent again, and
-    /// may be trimmed. A mark beyond the end is about an earlier log in this folder: no news.
+    /// may be trimmed. (There is none beyond the end: offsets begin at the mark if the log is lost.)
     pub fn advance_mark(&mut self, mark: u64) {
         if mark <= self.journal.mark || mark > self.next_offset() {
             return;

@@ -23,7 +23,8 @@ pub struct Opened {
     /// A torn tail that was cut: nobody was told that it was delivered.
     pub cut: Option<Cut>,
     /// The journal's mark, if it lies beyond the end: the folder was deleted or is an older copy.
-    /// All of the log was read instead.
+    /// All of the log was read instead, and new offsets begin at the mark: no offset is given
+    /// twice, so that the mark never covers a record that it isn't about.
     pub lost_mark: Option<u64>,
 }
 
@@ -34,7 +35,7 @@ impl StreamLog {
         journal: JournalState,
     ) -> Result<Opened, OpenError> {
         let mut scanned = HashSet::new();
-        let recovered = log::open(
+        let mut recovered = log::open(
             Arc::clone(&disk),
             &log::OpenOptions {
                 dir: options.dir.clone(),
@@ -49,13 +50,17 @@ impl StreamLog {
                 scanned.insert(segment.header.last_seq);
             },
         )?;
-        let next_offset = recovered.log.end().position.0;
-        let lost_mark = (journal.mark > next_offset).then_some(journal.mark);
+        let end = recovered.log.end().position.0;
+        let lost_mark = (journal.mark > end).then_some(journal.mark);
         let journal = JournalState {
             mark: lost_mark.map_or(journal.mark, |_| 0),
             ..journal
         };
         let (tail, held) = read_tail(&recovered.log, &options, &journal)?;
+        if let Some(mark) = lost_mark {
+            recovered.log.skip_to(Position(mark));
+        }
+        let next_offset = recovered.log.end().position.0;
         let mut log = Self {
             base_running_ms: recovered.log.end().running_ms,
             disk,

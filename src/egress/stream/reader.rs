@@ -58,11 +58,10 @@ impl StreamReader {
             From::Offset(offset) => offset,
         };
         let stored = self.log.read_from(Position(from), max_count, max_bytes)?;
-        // Offsets are dense: a later first one means that this one was trimmed meanwhile.
-        if stored.first().is_some_and(|r| r.position.0 != from) {
-            return Err(ReadError::Gone {
-                earliest: self.bounds().0,
-            });
+        // It may have been trimmed meanwhile. (Else there is a gap: `Opened::lost_mark`.)
+        let earliest = self.bounds().0;
+        if stored.first().is_some_and(|r| r.position.0 != from) && from < earliest {
+            return Err(ReadError::Gone { earliest });
         }
         let mut records = Vec::with_capacity(stored.len());
         for entry in stored {
@@ -71,7 +70,12 @@ impl StreamReader {
                 .map_err(|source| ReadError::Record { offset, source })?;
             records.push((offset, decoded));
         }
-        let next = from + records.len() as u64;
+        let next = match records.last() {
+            Some((offset, _)) => offset + 1,
+            // No record up to the end that was seen above, unless none was wanted.
+            None if max_count > 0 => next,
+            None => from,
+        };
         Ok(Page { records, next })
     }
 

@@ -172,11 +172,7 @@ fn a_delivery_is_never_held_twice() {
     assert_eq!(log.stats().mark, 5);
     assert!(log.tail.is_empty() && log.held.is_empty());
     log.advance_mark(50);
-    assert_eq!(
-        log.stats().mark,
-        5,
-        "a mark beyond the end is of another log"
-    );
+    assert_eq!(log.stats().mark, 5, "a mark beyond the end is no news");
     assert_eq!(open(options(dir.path()), 5).held, []);
 }
 
@@ -239,14 +235,51 @@ fn a_journal_that_is_behind_its_stream_is_refused() {
 }
 
 #[test]
-fn a_mark_beyond_the_end_is_reported_and_everything_is_read() {
+fn a_lost_stream_begins_at_the_mark_so_that_no_offset_is_given_twice() {
     let dir = tempfile::tempdir().expect("temp dir");
+    for _ in 0..2 {
+        let opened = open(options(dir.path()), 9);
+        assert_eq!((opened.lost_mark, opened.next_offset), (Some(9), 9));
+        assert_eq!(opened.log.reader().bounds(), (9, 9));
+    }
+    let mut log = open(options(dir.path()), 9).log;
+    let gone = log.reader().read(From::Offset(8), ALL, ALL);
+    assert!(matches!(gone, Err(ReadError::Gone { earliest: 9 })));
+    fill(&mut log, 0..5, 1);
+    assert_eq!(all(&log), [0, 1, 2, 3, 4]);
+    // The old mark comes again and covers nothing that is new.
+    log.advance_mark(9);
+    assert_eq!(log.held.len(), 5);
+    drop(log);
     let opened = open(options(dir.path()), 9);
-    assert_eq!((opened.lost_mark, opened.next_offset), (Some(9), 0));
-    fill(&mut { opened.log }, 0..5, 1);
+    assert_eq!((opened.lost_mark, opened.held.len()), (None, 5));
+    assert_eq!(opened.log.reader().bounds(), (9, 14));
+}
+
+#[test]
+fn an_older_copy_of_a_stream_goes_on_at_the_mark() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    fill(&mut open(options(dir.path()), 0).log, 0..5, 1);
     let opened = open(options(dir.path()), 9);
     assert_eq!((opened.lost_mark, opened.held.len()), (Some(9), 5));
-    assert_eq!(open(options(dir.path()), 5).lost_mark, None);
+    let mut log = opened.log;
+    let reader = log.reader();
+    let gap = reader.read(From::Offset(6), ALL, ALL).expect("reads");
+    assert_eq!(
+        (gap.records.len(), gap.next),
+        (0, 9),
+        "a reader doesn't spin"
+    );
+    fill(&mut log, 9..80, 2);
+    for reader in [reader, open(options(dir.path()), 9).log.reader()] {
+        assert_eq!(reader.bounds(), (0, 80));
+        let page = reader.read(From::Offset(3), 4, ALL).expect("reads");
+        assert_eq!((positions(&page), page.next), (vec![3, 4, 9, 10], 11));
+        let offsets: Vec<_> = page.records.iter().map(|(o, _)| *o).collect();
+        assert_eq!(offsets, [3, 4, 9, 10]);
+        let page = reader.read(From::Offset(7), 1, ALL).expect("reads");
+        assert_eq!((positions(&page), page.next), (vec![9], 10));
+    }
 }
 
 #[test]

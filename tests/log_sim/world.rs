@@ -71,6 +71,9 @@ pub struct Placed {
     pub positions: std::ops::Range<u64>,
 }
 
+/// Something that a process does.
+type Step = fn(&mut World);
+
 /// A process.
 pub struct Run {
     pub log: Log,
@@ -170,7 +173,7 @@ impl World {
 
     /// Some segments, and all that a housekeeper does with them.
     pub fn keep_house(&mut self) {
-        let steps: [(usize, fn(&mut Self)); 9] = [
+        let steps: [(usize, Step); 9] = [
             (4, Self::prepare),
             (18, |world| world.append(Urgency::Normal)),
             (1, Self::write_checkpoint),

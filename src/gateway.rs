@@ -42,8 +42,11 @@ const HEAD_SLACK_LINES: usize = 64;
 pub fn run(file: &Path) -> Result<(), String> {
     let (settings, report) = crate::config::load(&Sources::of_process(file, Vec::new()))
         .map_err(|report| report.to_text())?;
-    for line in report.to_text().lines() {
-        tracing::warn!("{line}");
+    for problem in &report.problems {
+        tracing::warn!("{}: {}", report.file, problem.message);
+    }
+    for note in &report.notes {
+        tracing::info!("{note}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,6 +1,8 @@
 //! A status as Prometheus reads it (text format 0.0.4).
 
-use super::status::{DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, Status};
+use super::status::{
+    DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, Status, StreamStatus,
+};
 use std::fmt::{Display, Write};
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -32,6 +34,7 @@ pub fn render(status: &Status) -> String {
         refusals.sample(&[("reason", reason)], count);
     }
     lanes(&mut page, &status.lanes);
+    streams(&mut page, &status.streams);
     http(&mut page, &status.http);
     page.0
 }
@@ -210,6 +213,24 @@ fn http(page: &mut Page, http: &HttpStatus) {
         help,
         http.refused_connections,
     );
+}
+
+fn streams(page: &mut Page, streams: &[StreamStatus]) {
+    let mut of_each = |name: &str, help, value: fn(&StreamStatus) -> u64| {
+        let mut family = page.family(name, "gauge", help);
+        for stream in streams {
+            family.sample(&[("stream", &stream.name)], value(stream));
+        }
+    };
+    let help = "The earliest offset that can be read.";
+    of_each("causeway_stream_earliest_offset", help, |s| s.earliest);
+    let help = "The offset that the next record will get.";
+    of_each("causeway_stream_next_offset", help, |s| s.next_offset);
+    of_each("causeway_stream_bytes", "Of all its files.", |s| s.bytes);
+    let help = "1 if it takes or trims nothing until a restart.";
+    of_each("causeway_stream_failed", help, |s| {
+        u64::from(s.failed.is_some())
+    });
 }
 
 struct Page(String);

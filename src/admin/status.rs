@@ -17,6 +17,7 @@ pub struct Status {
     /// Publishes that were refused since the start, by reason.
     pub refusals: BTreeMap<String, u64>,
     pub lanes: Vec<LaneStatus>,
+    pub streams: Vec<StreamStatus>,
     pub http: HttpStatus,
 }
 
@@ -73,6 +74,17 @@ pub struct LaneStatus {
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,
+}
+
+/// An embedded stream, as its readers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    pub name: String,
+    pub earliest: u64,
+    pub next_offset: u64,
+    pub bytes: u64,
+    /// Why it takes nothing, or trims nothing, until a restart.
+    pub failed: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +200,13 @@ pub(crate) fn sample() -> Status {
             lane("inbox", LaneState::Running, 0),
             lane("old \"one\"", LaneState::Orphaned, 5),
         ],
+        streams: vec![StreamStatus {
+            name: "inbox".into(),
+            earliest: 3,
+            next_offset: 14,
+            bytes: 8_192,
+            failed: None,
+        }],
         http: HttpStatus {
             answers: vec![HttpAnswers {
                 endpoint: "publish".into(),

@@ -4,7 +4,9 @@
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
-use crate::egress::stream::{JournalState, Retention, StreamDestination, StreamLog, StreamOptions};
+use crate::egress::stream::{
+    JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
+};
 use crate::egress::{Egress, NameBook};
 use crate::faults::Faults;
 use crate::journal::{self, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits};
@@ -267,6 +269,7 @@ impl Opener<'_> {
         };
         let dead_dir = self.settings.gateway.data_dir.join("dead").join(folder);
         let dead = self.dead_letter_log(&dead_dir, dead_max, journal, marks.dead_letters)?;
+        Self::tell(&format!("the dead letters of {}", self.lane.name), &dead);
         self.count_held(
             journal,
             &dead.held,
@@ -326,7 +329,7 @@ impl Opener<'_> {
         max_bytes: u64,
         journal: &Journal,
         mark: u64,
-    ) -> Result<crate::egress::stream::Opened, String> {
+    ) -> Result<Opened, String> {
         let min = MIN_DEAD_LETTER_SEGMENT_BYTES.max(min_segment_bytes(self.settings) / 2);
         let options = StreamOptions {
             dir: dir.to_path_buf(),
@@ -379,6 +382,7 @@ impl Opener<'_> {
                 let opened =
                     StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
                         .map_err(|e| format!("the stream {}: {e}", spec.name))?;
+                Self::tell(&spec.name, &opened);
                 self.count_held(
                     journal,
                     &opened.held,
@@ -407,6 +411,21 @@ impl Opener<'_> {
                     .map_err(|e| format!("{}: {}: {e}", spec.name, record.display()))?;
                 Ok((Egress::Faulty(faulty), None))
             }
+        }
+    }
+
+    /// What opening a sink found that an operator may want to know.
+    fn tell(sink: &str, opened: &Opened) {
+        if let Some(cut) = &opened.cut {
+            tracing::warn!(file = %cut.path.display(), byte = cut.offset,
+                "{sink}: cut a torn batch off its end: it will be delivered again");
+        }
+        if let Some(mark) = opened.lost_mark {
+            tracing::warn!(
+                mark,
+                next_offset = opened.next_offset,
+                "{sink}: it ends before what the journal has settled: its folder was deleted, or is an older copy"
+            );
         }
     }
 

@@ -3,6 +3,7 @@
 use super::lanes::{Lane, Lanes};
 use crate::admin::status::{
     DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
+    StreamStatus,
 };
 use crate::admin::{DropError, Dropping, Question};
 use crate::clock::Clock;
@@ -82,6 +83,11 @@ impl StatusDesk {
             dedup: self.dedup(),
             refusals: self.refusals(),
             lanes,
+            streams: self
+                .lanes
+                .all()
+                .filter_map(|(name, lane)| stream(name, lane))
+                .collect(),
             http: self.http(),
         }
     }
@@ -197,6 +203,17 @@ impl StatusDesk {
         let age_ms = accepted.map_or(0, |wall| self.clock.wall().0.saturating_sub(wall.0));
         Duration::from_millis(age_ms).as_secs_f64()
     }
+}
+
+fn stream(name: &str, lane: &Lane) -> Option<StreamStatus> {
+    let stats = lane.stream_stats()?;
+    Some(StreamStatus {
+        name: name.to_owned(),
+        earliest: stats.earliest,
+        next_offset: stats.next_offset,
+        bytes: stats.bytes,
+        failed: stats.failure.or(stats.trim_failure),
+    })
 }
 
 fn state_of(lane: &Lane, view: &lane::LaneView) -> (LaneState, Option<String>) {

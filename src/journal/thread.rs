@@ -264,6 +264,13 @@ struct Work {
     stalled: bool,
 }
 
+impl Work {
+    /// The last step left something: it fills the next batch.
+    fn is_left_over(&self) -> bool {
+        !self.stalled && (!self.publishes.is_empty() || !self.settlements.is_empty())
+    }
+}
+
 fn run_journal(
     mut journal: Journal,
     threads: &Threads,
@@ -318,7 +325,7 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
             || queue.image_wanted
             || queue.stopping
             || linger.is_some_and(|left| left.is_zero())
-            || (!work.stalled && !(work.publishes.is_empty() && work.settlements.is_empty()));
+            || work.is_left_over();
         if ready && !work.stalled {
             break;
         }

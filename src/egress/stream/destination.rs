@@ -53,6 +53,7 @@ impl StreamDestination {
         let mut log = self.log();
         log.advance_mark(mark);
         log.retain(self.clock.wall());
+        log.prepare_ahead();
     }
 
     /// Appends the batch on a thread that may block.
@@ -83,18 +84,25 @@ impl StreamDestination {
         drop(log);
         let mut verdicts = vec![Verdict::Delivered; appended.done];
         if let Some(e) = appended.stopped {
-            let (first, rest) = match &e {
-                StreamError::NoRoom { .. } => (Verdict::retry(e.to_string()), None),
-                StreamError::TooLarge { .. } => {
-                    let behind = Verdict::retry("behind a record that is too large");
-                    (Verdict::reject(e.to_string()), Some(behind))
-                }
-                StreamError::Failed { .. } => (Verdict::fatal(e.to_string()), None),
-            };
-            let rest = rest.unwrap_or_else(|| first.clone());
-            verdicts.push(first);
-            verdicts.resize(deliveries.len(), rest);
+            stopped(&e, appended.in_doubt, deliveries.len(), &mut verdicts);
         }
         Attempted { verdicts, mark }
     }
+}
+
+/// The verdicts on what an append didn't do.
+fn stopped(e: &StreamError, in_doubt: usize, count: usize, verdicts: &mut Vec<Verdict>) {
+    let rest = match e {
+        StreamError::NoRoom { .. } => Verdict::retry(e.to_string()),
+        StreamError::TooLarge { .. } => {
+            verdicts.push(Verdict::reject(e.to_string()));
+            Verdict::retry("behind a record that is too large")
+        }
+        StreamError::Failed { .. } => {
+            let unknown = Verdict::unknown(e.to_string());
+            verdicts.extend(std::iter::repeat_n(unknown, in_doubt));
+            Verdict::fatal(e.to_string())
+        }
+    };
+    verdicts.resize(count, rest);
 }

@@ -120,7 +120,7 @@ impl StreamLog {
         }
         if let Err(refused) = self.prepare(keep_free) {
             let error = self.refuse(refused);
-            tracing::warn!(%error, "no segment is ready");
+            tracing::debug!(%error, "no segment is ready");
         }
     }
 

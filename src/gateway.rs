@@ -7,12 +7,12 @@ mod front;
 mod lanes;
 mod offline;
 mod open;
+mod signals;
 mod status;
 
-pub use offline::{admin_address, check, repair_journal, verify_journal};
+pub use offline::{Told, admin_address, check, repair_journal, verify_journal};
 
 use crate::admin;
-use crate::cli::stop_on_signal;
 use crate::clock::Clock;
 use crate::config::settings::Listen;
 use crate::config::{Settings, Sources};
@@ -21,6 +21,7 @@ use crate::ingress::http::{self, ConnectionLimits, Counters};
 use crate::journal;
 use front::Reception;
 use lanes::Lanes;
+use signals::stop_on_signal;
 use status::StatusDesk;
 use std::path::Path;
 use std::sync::Arc;

@@ -4,15 +4,13 @@
 
 mod client;
 mod logging;
-mod signals;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use signals::stop_on_signal;
-
 use crate::admin::Dropping;
 use crate::admin::status::Status;
+use crate::gateway::Told;
 use clap::{Args, Parser, Subcommand};
 use client::Server;
 use logging::Level;
@@ -33,15 +31,6 @@ pub struct House {
     pub verify_journal: fn(&Path) -> Result<Told, String>,
     /// Cuts out what is corrupt.
     pub repair_journal: fn(&Path) -> Result<Told, String>,
-}
-
-/// What a command has to say: to people, and to programs (`--json`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    /// False: a problem was found.
-    pub ok: bool,
-    pub text: String,
-    pub json: Value,
 }
 
 /// A message gateway: takes messages over HTTP, remembers them, and delivers them.

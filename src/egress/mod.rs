@@ -9,7 +9,8 @@ mod names;
 pub mod stream;
 mod verdict;
 
-pub use names::{DeliveryNames, NameBook};
+pub use names::{DeliveryNames, NameBook, Names};
+pub use stream::{BuriedLetters, DeadLetterLog, Letter};
 pub use verdict::{KeyOrder, Verdict};
 
 use crate::message::{Delivery, Position};

@@ -1,6 +1,5 @@
 //! What a delivery is called at its destination: its public id, its delivery id, its route.
 
-use super::stream::Names;
 use crate::message::{Delivery, LogUuid, Origin, RouteId, delivery_id, generated_id};
 use std::sync::Arc;
 
@@ -74,4 +73,14 @@ impl DeliveryNames {
             route: self.route.as_deref(),
         }
     }
+}
+
+/// What a delivery is called, as its journal's owner knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names<'a> {
+    pub journal: LogUuid,
+    /// The publisher's or derived id, else the one that the journal generated.
+    pub id: &'a str,
+    pub delivery_id: &'a str,
+    pub route: Option<&'a str>,
 }

@@ -2,10 +2,10 @@
 
 use super::open::OpenDestination;
 use crate::clock::Clock;
-use crate::egress::Egress;
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
+use crate::egress::{DeadLetterLog, Egress};
 use crate::journal::{self, LaneState};
-use crate::lane::{Command, DeadLetterLog, LaneHandle, LaneView, Mode, Parts};
+use crate::lane::{Command, LaneHandle, LaneView, Mode, Parts};
 use crate::message::{LaneId, LogUuid, Position};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

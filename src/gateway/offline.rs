@@ -1,14 +1,23 @@
 //! What commands do without a running gateway: check a file, look after a journal.
 
 use super::open::{disk, journal_options};
-use crate::cli::Told;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources};
 use crate::faults::Faults;
 use crate::journal;
 use crate::log::DirLock;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
+
+/// What a command has to say: to people, and to programs (`--json`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// False: a problem was found.
+    pub ok: bool,
+    pub text: String,
+    pub json: Value,
+}
 
 /// Every problem of the file.
 pub fn check(file: &Path) -> Told {

@@ -7,10 +7,10 @@ use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{
     JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
 };
-use crate::egress::{Egress, NameBook};
+use crate::egress::{DeadLetterLog, Egress, NameBook};
 use crate::faults::Faults;
 use crate::journal::{self, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits};
-use crate::lane::{DeadLetterLog, LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::log::disk::Disk;
 use crate::log::{DirLock, LogKind, Sizes};
 use crate::message::{LaneId, Outcome, Position};

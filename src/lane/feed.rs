@@ -2,6 +2,7 @@
 //! further left, implements the first.
 
 use super::state::{DeadLetter, Room};
+use crate::egress::{DeadLetterLog, Letter};
 use crate::message::{Delivery, DeliveryId, Position, Settlement};
 use std::future::Future;
 
@@ -82,4 +83,29 @@ pub enum SinkError {
     /// Final until the gateway is restarted.
     #[error("the dead-letter log failed: {0}")]
     Failed(String),
+}
+
+impl DeadLetterSink for DeadLetterLog {
+    fn write(&self, letters: &[DeadLetter]) -> Result<Written, SinkError> {
+        let borrowed: Vec<_> = letters
+            .iter()
+            .map(|letter| Letter {
+                delivery: &letter.delivery,
+                reason: &letter.reason,
+                attempts: letter.attempts,
+                first_attempt: letter.first_attempt,
+                last_attempt: letter.last_attempt,
+            })
+            .collect();
+        let buried = self.bury(&borrowed);
+        match buried.stopped {
+            _ if buried.count > 0 => Ok(Written {
+                count: buried.count,
+                next: buried.next,
+            }),
+            Some(e) if e.is_retriable() => Err(SinkError::Full(e.to_string())),
+            Some(e) => Err(SinkError::Failed(e.to_string())),
+            None => Err(SinkError::Failed("it wrote nothing".into())),
+        }
+    }
 }

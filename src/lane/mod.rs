@@ -4,7 +4,6 @@
 //! state machine (`state`); the task that drives it, and what it is fed by.
 //! What must not: clients of destinations, files, the journal.
 
-mod dead_letters;
 mod delay;
 mod driver;
 mod feed;
@@ -14,7 +13,6 @@ mod settings;
 mod state;
 mod view;
 
-pub use dead_letters::DeadLetterLog;
 pub use driver::{Command, LaneEnded, LaneHandle, Parts};
 pub use feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Written};
 pub use retry::RetryPolicy;

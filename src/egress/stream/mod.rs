@@ -7,6 +7,7 @@
 //! The *mark* is the offset up to which all records are durably settled in the journal. From it
 //! on the log knows which deliveries it holds; before it nothing is ever sent again.
 
+mod dead_letters;
 mod destination;
 mod error;
 mod open;
@@ -16,11 +17,12 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+pub use dead_letters::{BuriedLetters, DeadLetterLog, Letter};
 pub use destination::StreamDestination;
 pub use error::{OpenError, ReadError, StreamError};
 pub use open::Opened;
 pub use reader::{Closed, From, Page, StreamReader};
-pub use record::{DeadLetter, IdKind, Names, NewRecord, StreamRecord};
+pub use record::{DeadLetter, IdKind, NewRecord, StreamRecord};
 
 use crate::clock::{Mono, Wall};
 use crate::log::disk::Disk;

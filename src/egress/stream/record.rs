@@ -21,6 +21,7 @@
 //! ```
 
 use crate::clock::Wall;
+use crate::egress::Names;
 use crate::message::wire::{
     Problem, Reader, WireError, put_bytes, put_str, put_u64, put_u128, put_varint,
 };
@@ -125,16 +126,6 @@ pub struct NewRecord<'a> {
     /// `None` is a tombstone.
     pub payload: Option<&'a [u8]>,
     pub dead_letter: Option<&'a DeadLetter>,
-}
-
-/// What a delivery is called, as its journal's owner knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Names<'a> {
-    pub journal: LogUuid,
-    /// The publisher's or derived id, else the one that the journal generated.
-    pub id: &'a str,
-    pub delivery_id: &'a str,
-    pub route: Option<&'a str>,
 }
 
 impl<'a> NewRecord<'a> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::egress::Names;
 use fastrand::Rng;
 use std::fmt::Write;
 

@@ -1,0 +1,92 @@
+//! A dead-letter log: the same sink as a stream, with the reason beside each message.
+
+use super::{DeadLetter, NewRecord, StreamError, StreamLog, StreamStats};
+use crate::clock::{Clock, Wall};
+use crate::egress::NameBook;
+use crate::message::{Delivery, Position};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub struct DeadLetterLog {
+    log: Mutex<StreamLog>,
+    names: Arc<NameBook>,
+    destination: Arc<str>,
+    clock: Clock,
+}
+
+/// A delivery that is given up, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    pub delivery: &'a Delivery,
+    pub reason: &'a str,
+    pub attempts: u32,
+    pub first_attempt: Option<Wall>,
+    pub last_attempt: Option<Wall>,
+}
+
+/// What a write came to.
+#[derive(Clone, Debug)]
+pub struct BuriedLetters {
+    /// So many, from the first on, are durable.
+    pub count: usize,
+    /// The log's next offset.
+    pub next: Position,
+    pub stopped: Option<StreamError>,
+}
+
+impl DeadLetterLog {
+    #[must_use]
+    pub fn new(log: StreamLog, names: Arc<NameBook>, destination: Arc<str>, clock: Clock) -> Self {
+        Self {
+            log: Mutex::new(log),
+            names,
+            destination,
+            clock,
+        }
+    }
+
+    fn log(&self) -> MutexGuard<'_, StreamLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The journal has everything before the mark durably settled.
+    pub fn advance_mark(&self, mark: u64) {
+        self.log().advance_mark(mark);
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> StreamStats {
+        self.log().stats()
+    }
+
+    /// Makes letters durable, each at most once over all runs. Blocks.
+    #[must_use]
+    pub fn bury(&self, letters: &[Letter<'_>]) -> BuriedLetters {
+        let names: Vec<_> = letters
+            .iter()
+            .map(|l| self.names.of(l.delivery, &self.destination))
+            .collect();
+        let reasons: Vec<_> = letters.iter().map(|letter| self.reason(letter)).collect();
+        let records: Vec<_> = (letters.iter().zip(&names).zip(&reasons))
+            .map(|((letter, names), reason)| {
+                NewRecord::of(letter.delivery, names.borrowed()).dead(reason)
+            })
+            .collect();
+        let mut log = self.log();
+        let appended = log.append(&records, self.clock.mono(), self.clock.wall());
+        BuriedLetters {
+            count: appended.done,
+            next: Position(log.next_offset()),
+            stopped: appended.stopped,
+        }
+    }
+
+    fn reason(&self, letter: &Letter<'_>) -> DeadLetter {
+        DeadLetter {
+            destination: self.destination.to_string(),
+            reason: letter.reason.to_owned(),
+            attempts: letter.attempts,
+            first_attempt: letter.first_attempt,
+            last_attempt: letter.last_attempt,
+        }
+    }
+}

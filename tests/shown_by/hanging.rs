@@ -23,8 +23,8 @@ const FULL: Size = Size {
     least_rate: 0.9,
 };
 const SMALL: Size = Size {
-    backlog_bytes: 8 << 20,
-    through_bytes: 48 << 20,
+    backlog_bytes: 256 << 20,
+    through_bytes: 1 << 30,
     least_rate: 0.5,
 };
 

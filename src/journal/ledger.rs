@@ -232,8 +232,8 @@ impl LaneLedger {
     }
 
     /// As `settle_run`, in a log with losses: what of it isn't owed is passed over, and bytes are
-    /// left to `recharge`.
-    pub fn settle_owed(&mut self, run: &SettledRun) {
+    /// left to `recharge`. Gives how many were settled.
+    pub fn settle_owed(&mut self, run: &SettledRun) -> u64 {
         let ordinal = run.start.ordinal;
         let owed = self.owed.within(run.positions());
         for at in owed.iter().filter(|at| at.ordinal == ordinal) {
@@ -246,6 +246,7 @@ impl LaneLedger {
             self.settle_run(&found)
                 .expect("it is owed, and gives nothing back");
         }
+        owed.iter().filter(|at| at.ordinal == ordinal).count() as u64
     }
 
     /// Sets what the backlog is charged, counted anew from the records of what is owed.

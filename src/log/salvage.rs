@@ -107,6 +107,15 @@ impl Surveyed {
     }
 }
 
+impl Order {
+    /// A segment can be left empty where it was too small for what came next.
+    fn pass(&mut self, file: &Surveyed) {
+        if file.is_empty() && file.is_dense && self.is_dense && self.seq + 1 == file.first_seq {
+            self.seq = file.last_seq;
+        }
+    }
+}
+
 impl Seen {
     fn header(&mut self, header: &BatchHeader) {
         self.next_batch = self.next_batch.max(header.batch + 1);
@@ -154,6 +163,7 @@ pub fn survey(
                 .walk(&mut file, &segment, visit)
                 .map_err(OpenError::io(&segment.path))?;
         }
+        survey.order.pass(&file);
         survey.files.push(file);
     }
     survey.judge_ends();
@@ -234,8 +244,7 @@ impl Survey {
                 }),
         };
         let empty = Extent::empty(0, Position(0));
-        let segment =
-            header.map(|h| Arc::new(Segment::new(h, path.clone(), handle, bytes, empty)));
+        let segment = header.map(|h| Arc::new(Segment::new(h, path.clone(), handle, bytes, empty)));
         Ok(Surveyed {
             path,
             first_seq,
@@ -368,18 +377,25 @@ impl Survey {
         Ok(false)
     }
 
-    /// Only the last batch of the log can be torn. Earlier than that it is damage, as is a segment
-    /// with nothing in it before one with something.
+    /// Only the last batch of the log can be torn: earlier than that it is damage.
     fn judge_ends(&mut self) {
         let has_data = |f: &Surveyed| !f.whole.is_empty() || f.torn.is_some();
         let last = self.files.iter().rposition(has_data);
         for file in &mut self.files[..last.unwrap_or(0)] {
             file.bad.extend(file.torn.take().map(|torn| torn.bytes));
-            if file.whole.is_empty() && file.bad.is_empty() {
-                let end = file.segment.as_ref().map_or(0, |s| s.file_bytes);
-                file.bad.push(SEGMENT_HEADER_BYTES..end);
-            }
         }
+    }
+
+    /// The numbers that follow the last whole batch: of the batch and of the position.
+    #[must_use]
+    pub const fn end(&self) -> (u64, u64) {
+        (self.order.next_batch, self.order.next_position)
+    }
+
+    /// Whether any batch could be read.
+    #[must_use]
+    pub fn has_batches(&self) -> bool {
+        self.files.iter().any(|f| !f.whole.is_empty())
     }
 
     #[must_use]
@@ -388,10 +404,7 @@ impl Survey {
     }
 }
 
-fn read_header(
-    file: &dyn DiskFile,
-    bytes: u64,
-) -> io::Result<Result<SegmentHeader, FormatError>> {
+fn read_header(file: &dyn DiskFile, bytes: u64) -> io::Result<Result<SegmentHeader, FormatError>> {
     let mut head = [0; SegmentHeader::BYTES];
     if bytes < head.len() as u64 {
         return Ok(Err(FormatError::NotASegment));

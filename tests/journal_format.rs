@@ -21,8 +21,10 @@ const ROW_BYTES: usize = 32;
 /// Enough to fill the segments that compaction rewrites, and those that it leaves alone.
 const FILLERS: u64 = 20;
 const FILLER_BYTES: usize = 4000;
-const FIRST_FILLER: u64 = 4;
-const END: u64 = FIRST_FILLER + FILLERS + 1;
+const FIRST_FILLER: u64 = 3;
+const LAST: u64 = FIRST_FILLER + FILLERS;
+const DIVERTED: u64 = LAST + 1;
+const END: u64 = DIVERTED + 1;
 /// Owed for ever, in a segment that is compacted.
 const STUCK: u64 = 5;
 
@@ -45,12 +47,6 @@ fn build(dir: &Path) {
     house.publish(plain);
     let once = house.submission(Some("once"), b"exactly", 1, Guarantee::ExactlyOnce);
     house.publish(once);
-    let mut diverted = house.submission(Some("full"), b"diverted", 2, Guarantee::AtLeastOnce);
-    diverted.dead_letter_when_full = vec![false, true];
-    let shared = Arc::clone(house.journal.shared());
-    let full = shared.lane(house.lanes[1]).expect("is there");
-    full.backlog_bytes.store(0, Ordering::Relaxed);
-    house.publish(diverted);
     house.settle(0, &[at(0, 0)], Outcome::Delivered, marks(1, 0));
     house.settle(1, &[at(0, 1)], Outcome::DeadLettered, marks(0, 1));
     let expired = Outcome::Discarded(DiscardReason::Expired);
@@ -76,6 +72,13 @@ fn build(dir: &Path) {
         Guarantee::AtLeastOnce,
     );
     house.publish(last);
+    house.journal.intern_route("late");
+    let mut diverted = house.submission(Some("full"), b"diverted", 2, Guarantee::AtLeastOnce);
+    diverted.dead_letter_when_full = vec![false, true];
+    let shared = Arc::clone(house.journal.shared());
+    let full = shared.lane(house.lanes[1]).expect("is there");
+    full.backlog_bytes.store(0, Ordering::Relaxed);
+    house.publish(diverted);
     house.settle(0, &[at(2, 0)], Outcome::Delivered, marks(20, 0));
 }
 
@@ -224,7 +227,7 @@ fn what_is_checked_in_opens_and_says_what_it_should() {
     assert_eq!(walk.problems, Vec::<String>::new());
     let json = walk.to_json();
     assert_eq!(json["next_position"], END);
-    // With an id: both, once, full, the fillers, last.
+    // With an id: both, once, the fillers, last, full.
     assert_eq!(json["ids"], FILLERS + 4);
     let inbox = &json["lanes"]["inbox"];
     assert_eq!(inbox["planned"], END);
@@ -244,7 +247,7 @@ fn what_is_checked_in_opens_and_says_what_it_should() {
     assert_eq!(state(0, 0, house.lanes[0]), DeliveryState::Delivered);
     assert_eq!(state(0, 1, house.lanes[1]), DeliveryState::DeadLettered);
     assert_eq!(state(2, 0, house.lanes[0]), DeliveryState::Delivered);
-    assert_eq!(state(3, 1, DOOR_LANE), DeliveryState::Stored);
+    assert_eq!(state(DIVERTED, 1, DOOR_LANE), DeliveryState::Stored);
     assert_eq!(state(STUCK, 0, house.lanes[0]), DeliveryState::Stored);
     let marks = shared
         .lane(house.lanes[0])
@@ -261,10 +264,7 @@ fn what_is_checked_in_opens_and_says_what_it_should() {
     let stuck = [b'a' + (STUCK - FIRST_FILLER) as u8; FILLER_BYTES];
     assert_eq!(house.payload(STUCK), Some(stuck.to_vec()));
     assert_eq!(house.payload(STUCK + 1), None, "compacted away");
-    assert_eq!(
-        house.payload(END - 1),
-        Some(b"after the checkpoint".to_vec())
-    );
+    assert_eq!(house.payload(LAST), Some(b"after the checkpoint".to_vec()));
     for (id, payload, position) in [("both", "for both", 0), ("once", "exactly", 2)] {
         let again = house.submission(Some(id), payload.as_bytes(), 1, Guarantee::AtLeastOnce);
         let accepted = house.publish(again);

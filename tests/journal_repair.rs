@@ -47,7 +47,11 @@ fn build(disk: Arc<dyn Disk>, dir: PathBuf) -> Before {
         assert_eq!(house.publish(submission).position.0, position);
         if is_settled(position) {
             let at = [DeliveryId::new(position, 0)];
-            house.settle(0, &at, Outcome::Delivered, SinkMarks::default());
+            let marks = SinkMarks {
+                sink: position + 1,
+                dead_letters: 0,
+            };
+            house.settle(0, &at, Outcome::Delivered, marks);
         }
         house.keeper.step();
         if position == COVERED - 1 {
@@ -138,6 +142,15 @@ impl Before {
         assert_eq!(positions(&report.settled_and_gone), *gone, "{report}");
         self.check_sound();
         let mut house = self.open().expect("a repaired journal opens");
+        let shared = Arc::clone(house.journal.shared());
+        for lane in shared.lanes() {
+            let marks = lane.ledger().marks();
+            assert_eq!(
+                marks,
+                SinkMarks::default(),
+                "its logs are read from their beginning"
+            );
+        }
         for position in 0..MESSAGES {
             let is_there = !lost.contains(&position) && !gone.contains(&position);
             assert_eq!(

@@ -3,15 +3,12 @@
 //! What lives here: finding every whole batch, also behind bad places; what must be missing between
 //! them; new segments with what is left. What must not: what a loss means to the log's user.
 
-use super::batch::{Batch, Stamp};
-use super::disk::{Disk, DiskFile, parent};
+use super::disk::{Disk, DiskFile};
 use super::error::{FormatError, OpenError};
-use super::format::{
-    BATCH_ALIGN, BatchHeader, LogKind, RawRecord, Records, SEGMENT_HEADER_BYTES, SegmentHeader,
-};
+use super::format::{BATCH_ALIGN, BatchHeader, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::index;
 use super::segment::{Extent, Found, Scanner, Segment};
-use super::shared::{Shared, parse_segment_name, remove_if_there, segment_name};
+use super::shared::{parse_segment_name, segment_name};
 use crate::message::{LogUuid, Position};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +16,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const COPY_BYTES: u64 = 1024 * 1024;
+mod write;
+
+pub use write::{add_segment, copy_into, rewrite};
 
 /// All segment files of a log, in order, and what their headers let know.
 pub struct Survey {
@@ -411,108 +410,4 @@ fn read_header(file: &dyn DiskFile, bytes: u64) -> io::Result<Result<SegmentHead
     }
     file.read_at(&mut head, 0)?;
     Ok(SegmentHeader::decode(&head))
-}
-
-/// Puts a new file in the place of a segment, with its whole batches and of those the records that
-/// `keep` says; removes it if nothing is left.
-pub fn rewrite(
-    disk: &dyn Disk,
-    file: &Surveyed,
-    uuid: LogUuid,
-    keep: &dyn Fn(&RawRecord<'_>) -> bool,
-) -> io::Result<()> {
-    let bytes = match &file.segment {
-        Some(segment) => what_is_left(file, segment, uuid, keep)?,
-        None => Vec::new(),
-    };
-    for leftover in &file.leftovers {
-        remove_if_there(disk, &index::path_of(leftover))?;
-        remove_if_there(disk, leftover)?;
-    }
-    remove_if_there(disk, &index::path_of(&file.path))?;
-    if bytes.is_empty() {
-        remove_if_there(disk, &file.path)?;
-    } else {
-        let temporary = file.path.with_extension("repair.tmp");
-        remove_if_there(disk, &temporary)?;
-        let new = disk.create(&temporary)?;
-        new.write_at(&bytes, 0)?;
-        new.sync()?;
-        disk.rename(&temporary, &file.path)?;
-    }
-    disk.sync_dir(&parent(&file.path))
-}
-
-fn what_is_left(
-    file: &Surveyed,
-    segment: &Segment,
-    uuid: LogUuid,
-    keep: &dyn Fn(&RawRecord<'_>) -> bool,
-) -> io::Result<Vec<u8>> {
-    let header = SegmentHeader {
-        uuid,
-        compacted: true,
-        ..segment.header
-    };
-    let mut out = vec![0; SEGMENT_HEADER_BYTES as usize];
-    out[..SegmentHeader::BYTES].copy_from_slice(&header.encode());
-    for run in &file.whole {
-        let mut scanner = segment.scan(run.start, run.end);
-        while let Some(found) = scanner.next()? {
-            let mut batch = Batch::new(found.header.first_position);
-            for record in Records::new(&found.header, found.body).flatten() {
-                if keep(&record) {
-                    batch.push_raw(&record);
-                }
-            }
-            if !batch.is_empty() {
-                let stamp = Stamp {
-                    running_ms: found.header.running_ms,
-                    wall: found.header.wall,
-                    epoch: found.header.epoch,
-                };
-                out.extend_from_slice(batch.seal(header.salt, found.header.batch, stamp));
-            }
-        }
-        if scanner.offset() != run.end {
-            return Err(io::Error::other("it changed while it was read"));
-        }
-    }
-    if out.len() as u64 == SEGMENT_HEADER_BYTES {
-        out.clear();
-    }
-    Ok(out)
-}
-
-/// Adds an empty segment with this number.
-pub fn add_segment(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    header: (LogKind, LogUuid, u64),
-    bytes: u64,
-    seed: u64,
-) -> io::Result<()> {
-    let (kind, uuid, seq) = header;
-    let dir = dir.to_path_buf();
-    let shared = Shared::new(Arc::clone(disk), dir, kind, uuid, bytes, seed);
-    shared.set_next_seq(seq);
-    shared.prepare()
-}
-
-/// Copies a file into a folder, durably.
-pub fn copy_into(disk: &dyn Disk, path: &Path, folder: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let copy = folder.join(name);
-    let from = disk.open(path)?;
-    let to = disk.create(&copy)?;
-    let (len, mut at) = (from.len()?, 0);
-    let mut piece = vec![0; COPY_BYTES.min(len) as usize];
-    while at < len {
-        let take = piece.len().min((len - at) as usize);
-        from.read_at(&mut piece[..take], at)?;
-        to.write_at(&piece[..take], at)?;
-        at += take as u64;
-    }
-    to.sync()?;
-    Ok(copy)
 }

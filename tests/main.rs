@@ -4,6 +4,8 @@ mod support;
 
 mod config_errors;
 mod imports;
+mod journal_format;
+mod journal_repair;
 mod log_sim;
 mod oracle;
 mod shown_by;

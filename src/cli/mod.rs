@@ -29,8 +29,8 @@ pub struct House {
     /// Where the file's admin listener is, if it has one.
     pub admin_address: fn(&Path) -> Result<Option<SocketAddr>, String>,
     pub verify_journal: fn(&Path) -> Result<Told, String>,
-    /// Cuts out what is corrupt.
-    pub repair_journal: fn(&Path) -> Result<Told, String>,
+    /// Says what is damaged; if loss is accepted it repairs that.
+    pub repair_journal: fn(&Path, bool) -> Result<Told, String>,
 }
 
 /// A message gateway: takes messages over HTTP, remembers them, and delivers them.
@@ -99,10 +99,10 @@ enum LaneCommand {
 enum JournalCommand {
     /// Walk all of it, and compare its counts with what was kept of them
     Verify,
-    /// Make a corrupt journal start again, without what can't be read
+    /// Say what is damaged, or make a damaged journal start again, without what can't be read
     Repair {
-        /// Say that messages may be lost
-        #[arg(long, required = true)]
+        /// Do it, though messages are lost
+        #[arg(long)]
         accept_loss: bool,
     },
 }
@@ -160,9 +160,8 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Told>, String
             block_on(drop_lane(&server, name, *discard))?
         }
         Some(Command::Journal(JournalCommand::Verify)) => (house.verify_journal)(config)?,
-        // clap refuses it without --accept-loss.
-        Some(Command::Journal(JournalCommand::Repair { accept_loss: _ })) => {
-            (house.repair_journal)(config)?
+        Some(Command::Journal(JournalCommand::Repair { accept_loss })) => {
+            (house.repair_journal)(config, *accept_loss)?
         }
     };
     Ok(Some(told))

@@ -26,7 +26,14 @@ fn house() -> House {
                 json: json!(1),
             })
         },
-        repair_journal: |_| Err("the journal is in use".into()),
+        repair_journal: |_, accept_loss| match accept_loss {
+            true => Err("the journal is in use".into()),
+            false => Ok(Told {
+                ok: false,
+                text: "it would be repaired".into(),
+                json: json!({}),
+            }),
+        },
     }
 }
 
@@ -135,12 +142,8 @@ fn check_takes_the_file_as_its_argument() {
 
 #[test]
 fn a_repair_needs_the_word() {
-    assert_eq!(
-        parse("causeway journal repair")
-            .expect_err("refused")
-            .exit_code(),
-        2
-    );
+    let said = told("causeway journal repair").expect("it looks");
+    assert_eq!(said.expect("it tells").text, "it would be repaired");
     let repair = told("causeway journal repair --accept-loss");
     assert_eq!(repair, Err("the journal is in use".into()));
     let verify = told("causeway journal verify")

@@ -1,10 +1,10 @@
 //! What commands do without a running gateway: check a file, look after a journal.
 
-use super::open::{disk, journal_options};
+use super::open::{disk, explained, journal_options};
 use crate::clock::Clock;
 use crate::config::{Settings, Sources};
 use crate::faults::Faults;
-use crate::journal;
+use crate::journal::{self, RepairOptions};
 use crate::log::DirLock;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -46,15 +46,29 @@ pub fn verify_journal(file: &Path) -> Result<Told, String> {
     let settings = settings(file)?;
     let _lock = DirLock::acquire(&settings.gateway.data_dir).map_err(|e| e.to_string())?;
     let options = journal_options(&settings, &Clock::system(), Faults::none())?;
-    let walk = journal::verify(disk(), options).map_err(|e| e.to_string())?;
+    let walk = journal::verify(disk(), options).map_err(|e| explained(&e))?;
     Ok(Told {
-        ok: walk.problems.is_empty(),
+        ok: walk.is_sound(),
         text: walk.to_text(),
         json: walk.to_json(),
     })
 }
 
-/// Cuts out what is corrupt.
-pub fn repair_journal(_file: &Path) -> Result<Told, String> {
-    Err("not built in yet".into())
+/// Says what is damaged; if loss is accepted, repairs it. Damage that stays is a failure.
+pub fn repair_journal(file: &Path, accept_loss: bool) -> Result<Told, String> {
+    let settings = settings(file)?;
+    let _lock = DirLock::acquire(&settings.gateway.data_dir).map_err(|e| e.to_string())?;
+    let journal = journal_options(&settings, &Clock::system(), Faults::none())?;
+    let options = RepairOptions {
+        dir: journal.dir,
+        accept_loss,
+        segment_bytes: journal.sizes.min_segment_bytes,
+        seed: journal.seed,
+    };
+    let report = journal::repair(&disk(), &options).map_err(|e| explained(&e))?;
+    Ok(Told {
+        ok: report.is_healthy || report.is_applied,
+        text: report.to_string(),
+        json: serde_json::to_value(&report).map_err(|e| e.to_string())?,
+    })
 }

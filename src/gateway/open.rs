@@ -118,11 +118,9 @@ pub fn disk() -> Arc<dyn Disk> {
     Arc::new(crate::log::disk::RealDisk)
 }
 
-fn explained(e: &journal::JournalError) -> String {
-    format!(
-        "the journal can't be opened: {e}\n\
-         help: `causeway journal verify` says more; `causeway journal repair --accept-loss` makes it start again without what can't be read"
-    )
+pub fn explained(e: &journal::JournalError) -> String {
+    let help = journal::advice(e).map_or_else(String::new, |text| format!("\nhelp: {text}"));
+    format!("the journal can't be opened: {e}{help}")
 }
 
 fn seed() -> Result<u64, String> {

@@ -231,6 +231,34 @@ impl LaneLedger {
         count
     }
 
+    /// As `settle_run`, in a log with losses: what of it isn't owed is passed over, and bytes are
+    /// left to `recharge`. Gives how many were settled.
+    pub fn settle_owed(&mut self, run: &SettledRun) -> u64 {
+        let ordinal = run.start.ordinal;
+        let owed = self.owed.within(run.positions());
+        for at in owed.iter().filter(|at| at.ordinal == ordinal) {
+            let found = SettledRun {
+                start: at,
+                len: 1,
+                bytes: 0,
+                outcome: run.outcome,
+            };
+            self.settle_run(&found)
+                .expect("it is owed, and gives nothing back");
+        }
+        owed.iter().filter(|at| at.ordinal == ordinal).count() as u64
+    }
+
+    /// Sets what the backlog is charged, counted anew from the records of what is owed.
+    pub fn recharge(&mut self, owed_bytes: u64) {
+        self.owed_bytes = owed_bytes;
+    }
+
+    /// Settlements may be lost: the lane's own logs are to be read from their beginning.
+    pub fn forget_marks(&mut self) {
+        self.marks = SinkMarks::default();
+    }
+
     /// The records of these positions left the log: their outcomes are forgotten, but nothing that
     /// is owed, and no count.
     pub fn forget_positions(&mut self, positions: RangeInclusive<u64>) {

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Names no configuration can use: what the door dead-letters by itself.
-const DOOR_NAME: &str = "$door";
+pub(super) const DOOR_NAME: &str = "$door";
 
 pub struct JournalOptions {
     pub dir: PathBuf,

@@ -1,7 +1,7 @@
 //! Records on their way in: encoded by whoever submits them, collected into one batch by the writer.
 
 use super::format::{
-    BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHeader, NO_POSITION, RECORD_HEADER_BYTES,
+    BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHeader, NO_POSITION, RECORD_HEADER_BYTES, RawRecord,
     encode_record_header, padded,
 };
 use crate::clock::Wall;
@@ -98,6 +98,14 @@ impl Batch {
         }
         self.positioned += 1;
         self.add(body, crc32c::crc32c(body), position.0);
+    }
+
+    /// Adds a record of another batch as it is (salvage).
+    pub(super) fn push_raw(&mut self, record: &RawRecord<'_>) {
+        match record.position {
+            Some(position) => self.push_at(position, record.body),
+            None => self.add(record.body, crc32c::crc32c(record.body), NO_POSITION),
+        }
     }
 
     fn add(&mut self, body: &[u8], crc: u32, position: u64) {

@@ -21,7 +21,38 @@ pub struct Checkpoints {
     failed: bool,
 }
 
+/// One file of the pair, as it is.
+pub struct CheckpointCopy {
+    pub path: PathBuf,
+    /// 0 for one that isn't there or was never written.
+    pub file_bytes: u64,
+    /// Generation and content; `None` if they can't be read.
+    pub content: Option<(u64, Vec<u8>)>,
+}
+
 impl Checkpoints {
+    /// Looks at the pair and changes nothing.
+    pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<[CheckpointCopy; 2], OpenError> {
+        let look = |name: &str| {
+            let path = dir.join(name);
+            let file = match disk.open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                opened => Some(opened.map_err(OpenError::io(&path))?),
+            };
+            let (mut file_bytes, mut content) = (0, None);
+            if let Some(file) = file {
+                file_bytes = file.len().map_err(OpenError::io(&path))?;
+                content = read(&*file).map_err(OpenError::io(&path))?;
+            }
+            Ok(CheckpointCopy {
+                path,
+                file_bytes,
+                content,
+            })
+        };
+        Ok([look(NAMES[0])?, look(NAMES[1])?])
+    }
+
     /// Opens or makes the pair; returns the newest valid content.
     pub fn open(disk: &dyn Disk, dir: &Path) -> Result<(Self, Option<Vec<u8>>), OpenError> {
         let existing = disk.list(dir).map_err(OpenError::io(dir))?;

@@ -28,8 +28,8 @@ pub enum OpenError {
         expected: LogUuid,
     },
     #[error(
-        "{}: corrupt at byte {offset}: what follows position {good_until} is damaged, \
-         but there is valid data after it, up to position {valid_from} and on",
+        "{}: damaged at byte {offset}: everything before position {good_until} is whole, \
+         and whole batches go on at position {valid_from}, but what is between can't be read",
         path.display()
     )]
     Corrupt {

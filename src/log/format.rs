@@ -169,6 +169,13 @@ impl BatchHeader {
         })
     }
 
+    /// The same whatever its salt: only for a segment whose own header is lost.
+    #[must_use]
+    pub fn decode_any(bytes: &[u8]) -> Option<Self> {
+        let head: &[u8; BATCH_HEADER_BYTES] = bytes.first_chunk()?;
+        Self::decode(head, u64_at(head, 8))
+    }
+
     /// Bytes of the whole batch on disk, padding included.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {

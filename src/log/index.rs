@@ -126,6 +126,22 @@ pub fn read(disk: &dyn Disk, segment_path: &Path, salt: u64) -> io::Result<Optio
     }))
 }
 
+/// The same for a segment whose header is lost: with the salt that the index names.
+pub(super) fn read_any(disk: &dyn Disk, segment_path: &Path) -> io::Result<Option<(u64, Index)>> {
+    let file = match disk.open(&path_of(segment_path)) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if file.len()? < HEAD_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut salt = [0; 8];
+    file.read_at(&mut salt, MAGIC.len() as u64)?;
+    let salt = u64::from_le_bytes(salt);
+    Ok(read(disk, segment_path, salt)?.map(|index| (salt, index)))
+}
+
 /// The user's bytes; `None` if they are damaged.
 pub fn read_blob(
     disk: &dyn Disk,

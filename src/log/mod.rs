@@ -15,6 +15,7 @@ mod index;
 mod lock;
 mod reader;
 mod recover;
+pub mod salvage;
 mod segment;
 mod shared;
 #[cfg(feature = "faults")]
@@ -22,7 +23,7 @@ pub mod volatile;
 mod writer;
 
 pub use batch::{Batch, Record, Stamp};
-pub use checkpoint::Checkpoints;
+pub use checkpoint::{CheckpointCopy, Checkpoints};
 pub use compact::{Keep, compact};
 pub use error::{AppendError, FormatError, OpenError, ReadError};
 pub use format::{

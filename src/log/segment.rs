@@ -204,6 +204,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Over a file whose salt isn't known (see `search_any`).
+    pub(super) fn over(file: &'a dyn DiskFile, offset: u64, end: u64) -> Self {
+        Self::new(file, 0, offset, end, SCAN_WINDOW_BYTES)
+    }
+
     /// Where the next batch is expected.
     #[must_use]
     pub const fn offset(&self) -> u64 {
@@ -237,15 +242,45 @@ impl<'a> Scanner<'a> {
 
     /// The first offset at or after `from` where a batch header with at least this number stands.
     pub fn search(&mut self, from: u64, at_least: u64) -> io::Result<Option<(u64, BatchHeader)>> {
+        let salt = self.salt;
+        self.search_by(from, |bytes| {
+            BatchHeader::decode(bytes, salt).filter(|h| h.batch >= at_least)
+        })
+    }
+
+    /// The same whatever its salt, which the scanner takes on: for a segment whose header is lost.
+    pub(super) fn search_any(
+        &mut self,
+        from: u64,
+        at_least: u64,
+    ) -> io::Result<Option<(u64, BatchHeader)>> {
+        let found = self.search_by(from, |bytes| {
+            BatchHeader::decode_any(bytes).filter(|h| h.batch >= at_least)
+        })?;
+        if let Some((_, header)) = &found {
+            self.salt = header.salt;
+        }
+        Ok(found)
+    }
+
+    fn search_by(
+        &mut self,
+        from: u64,
+        decode: impl Fn(&[u8]) -> Option<BatchHeader>,
+    ) -> io::Result<Option<(u64, BatchHeader)>> {
         let mut at = from.next_multiple_of(BATCH_ALIGN);
         while self.fill(at, BATCH_HEADER_BYTES)? {
-            let header = BatchHeader::decode(self.bytes(at, BATCH_HEADER_BYTES), self.salt);
-            if let Some(header) = header.filter(|h| h.batch >= at_least) {
+            if let Some(header) = decode(self.bytes(at, BATCH_HEADER_BYTES)) {
                 return Ok(Some((at, header)));
             }
             at += BATCH_ALIGN;
         }
         Ok(None)
+    }
+
+    /// Expects the next batch there.
+    pub(super) const fn seek(&mut self, offset: u64) {
+        self.offset = offset;
     }
 
     /// Makes `len` bytes at `at` present; false if they pass the end.

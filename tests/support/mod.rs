@@ -1,9 +1,10 @@
 //! What scenarios share: the real process, a client, the oracle; and a simulated disk.
 //!
 //! What lives here: driving the gateway from outside, and judging what came out. Only `sim_disk`
-//! knows types of the gateway; the rest sees what users see.
+//! and `journal_house` know types of the gateway; the rest sees what users see.
 
 pub mod client;
+pub mod journal_house;
 pub mod load;
 pub mod metrics;
 pub mod oracle;

@@ -612,7 +612,12 @@ impl Journal {
     }
 
     pub(super) fn snapshot(&self, cursor: Cursor) -> Snapshot {
-        let exactly_once = self.window.exactly_once().map(|kept| ExactlyOnceId {
+        // Ids of a batch whose write failed are in the window, but not before the cursor.
+        let durable = self
+            .window
+            .exactly_once()
+            .filter(|kept| kept.entry.position < cursor.position);
+        let exactly_once = durable.map(|kept| ExactlyOnceId {
             key: kept.entry.key,
             content: kept.entry.content,
             position: kept.entry.position,

@@ -392,43 +392,41 @@ impl Journal {
     fn charge(&mut self, submission: &Submission) -> Result<Vec<(Ordinal, Arc<str>)>, Refusal> {
         let size_bytes = submission.size_bytes();
         let mut diverted = Vec::new();
-        let mut charges: Vec<u32> = Vec::new();
+        let mut charges: Vec<LaneId> = Vec::new();
         for (ordinal, target) in submission.message.plan.targets.iter().enumerate() {
-            let lane = Arc::clone(&self.lanes[target.lane.0 as usize]);
-            let mine = charges.iter().filter(|l| **l == target.lane.0).count() as u64;
-            if self.is_full(target.lane, u64::from(size_bytes) * (mine + 1)) {
+            // One more of this plan's deliveries than the lane has been given so far.
+            let more = |lane| {
+                let mine = charges.iter().filter(|l| **l == lane).count() as u64;
+                u64::from(size_bytes) * (mine + 1)
+            };
+            if self.is_full(target.lane, more(target.lane)) {
                 if self.faults.drop_when_full() {
                     continue;
                 }
                 if !submission.dead_letters_when_full(ordinal) {
-                    let limit_bytes = lane.backlog_bytes.load(Ordering::Relaxed);
-                    return Err(Refusal::BacklogFull {
-                        lane: lane.name.clone(),
-                        limit_bytes,
-                    });
+                    return Err(self.full(target.lane));
                 }
-                if self.is_full(DOOR_LANE, u64::from(size_bytes)) {
-                    return Err(self.door_is_full());
+                if self.is_full(DOOR_LANE, more(DOOR_LANE)) {
+                    return Err(self.full(DOOR_LANE));
                 }
-                let reason = records::diverted_reason(&lane.name);
+                let reason = records::diverted_reason(&self.lanes[target.lane.0 as usize].name);
                 diverted.push((Ordinal(ordinal as u16), reason));
-                charges.push(DOOR_LANE.0);
+                charges.push(DOOR_LANE);
             } else {
-                charges.push(target.lane.0);
+                charges.push(target.lane);
             }
         }
         for lane in charges {
-            self.charged[lane as usize] += u64::from(size_bytes);
+            self.charged[lane.0 as usize] += u64::from(size_bytes);
         }
         Ok(diverted)
     }
 
-    fn door_is_full(&self) -> Refusal {
-        let door = &self.lanes[DOOR_LANE.0 as usize];
-        let limit_bytes = door.backlog_bytes.load(Ordering::Relaxed);
+    fn full(&self, lane: LaneId) -> Refusal {
+        let lane = &self.lanes[lane.0 as usize];
         Refusal::BacklogFull {
-            lane: door.name.clone(),
-            limit_bytes,
+            lane: lane.name.clone(),
+            limit_bytes: lane.backlog_bytes.load(Ordering::Relaxed),
         }
     }
 

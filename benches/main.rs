@@ -10,41 +10,29 @@
 )]
 mod support;
 
-mod process;
+mod bare;
+mod house;
+mod journal;
+mod log;
+mod memory;
+mod receipts;
+mod recovery;
+mod report;
 
+use report::{Row, Size};
 use std::env;
 use std::time::Instant;
 
-/// One row of the table.
-pub struct Row {
-    pub what: String,
-    pub figure: String,
-    pub aim: &'static str,
-}
-
-/// A hundredth of the size, to see that a bench runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
-    Full,
-    Small,
-}
-
-impl Size {
-    pub fn of(self, full: u64) -> u64 {
-        match self {
-            Self::Full => full,
-            Self::Small => full.div_ceil(100),
-        }
-    }
-}
-
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 4] = [
-    ("recovery-after-kill", process::recovery_after_kill),
-    ("recovery-after-stop", process::recovery_after_stop),
-    ("rss-ids", process::rss_ids),
-    ("rss-stuck-key", process::rss_stuck_key),
+const BENCHES: [Bench; 7] = [
+    ("log", log::log),
+    ("journal", journal::journal),
+    ("receipts", receipts::receipts),
+    ("recovery-after-kill", recovery::after_kill),
+    ("recovery-after-stop", recovery::after_stop),
+    ("rss-ids", memory::ids),
+    ("rss-stuck-key", memory::stuck_key),
 ];
 
 fn main() {

@@ -33,19 +33,36 @@ impl Ratio {
     /// The rate of the first as a part of the rate of the second: the median over the rounds,
     /// each of which saw the same weather.
     pub fn rate(&self) -> f64 {
+        median(self.rates())
+    }
+
+    /// The least and the greatest of the rounds' ratios.
+    pub fn spread(&self) -> (f64, f64) {
+        let rates = self.rates();
+        let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+        (least, rates.iter().copied().fold(0.0, f64::max))
+    }
+
+    /// What each took in the middle round of its own.
+    pub fn medians(&self) -> (Duration, Duration) {
+        let of = |all: &[Duration]| {
+            Duration::from_secs_f64(median(all.iter().map(Duration::as_secs_f64).collect()))
+        };
+        (of(&self.one), of(&self.two))
+    }
+
+    fn rates(&self) -> Vec<f64> {
         let rounds = self.one.iter().zip(&self.two);
-        median(
-            rounds
-                .map(|(one, two)| two.as_secs_f64() / one.as_secs_f64())
-                .collect(),
-        )
+        rounds
+            .map(|(one, two)| two.as_secs_f64() / one.as_secs_f64())
+            .collect()
     }
 }
 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |all: &[Duration]| median(all.iter().map(Duration::as_secs_f64).collect());
-        let (one, two) = (seconds(&self.one), seconds(&self.two));
+        let (one, two) = self.medians();
+        let (one, two) = (one.as_secs_f64(), two.as_secs_f64());
         write!(
             f,
             "{one:.3} s against {two:.3} s: {:.2} of its rate",
@@ -76,6 +93,8 @@ mod tests {
         let mut second = [5, 5, 5].map(Duration::from_millis).into_iter();
         let ratio = interleaved(3, || first.next().unwrap(), || second.next().unwrap());
         assert!((ratio.rate() - 0.5).abs() < 1e-9, "{ratio}");
+        let (least, most) = ratio.spread();
+        assert!((least - 0.01).abs() < 1e-9 && (most - 0.5).abs() < 1e-9);
         assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
     }
 }

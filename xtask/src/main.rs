@@ -111,7 +111,7 @@ fn run(task: Task) -> Result<(), Failure> {
 /// same units in both builds, so only the package itself is built twice.
 fn test(filter: Option<String>) -> Result<(), Failure> {
     cargo(&["build", "--package", "causeway"], &[])?;
-    let plain = keep_plain_binary()?;
+    let plain = keep_binary("debug", "causeway-plain")?;
     let mut args = vec![
         "test",
         "--workspace",
@@ -128,10 +128,10 @@ fn test(filter: Option<String>) -> Result<(), Failure> {
     )
 }
 
-/// The faults build has the same name and would replace it.
-fn keep_plain_binary() -> Result<PathBuf, Failure> {
-    let built = target_dir().join("debug").join("causeway");
-    let kept = target_dir().join("debug").join("causeway-plain");
+/// The next build with other features has the same name and would replace it.
+fn keep_binary(profile: &str, name: &str) -> Result<PathBuf, Failure> {
+    let built = target_dir().join(profile).join("causeway");
+    let kept = target_dir().join(profile).join(name);
     // Removed first: a process may still run it, and its text can't be written over.
     match fs::remove_file(&kept) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -174,11 +174,18 @@ fn shown_by() -> Result<(), Failure> {
     cargo(&[&args[..], &what].concat(), &variables)
 }
 
-/// The faults build, in release: one figure needs a destination that hangs.
+/// Figures are of the plain build; one needs a destination that hangs, so the faults build is
+/// made first and put aside.
 fn bench(words: &[String]) -> Result<(), Failure> {
-    let mut args = vec!["bench", "--features", "faults", "--bench", "main", "--"];
+    let faults = ["build", "--release", "--package", "causeway"];
+    cargo(&[&faults[..], &["--features", "faults"]].concat(), &[])?;
+    let faults = keep_binary("release", "causeway-faults")?;
+    let mut args = vec!["bench", "--package", "causeway", "--bench", "main", "--"];
     args.extend(words.iter().map(String::as_str));
-    cargo(&args, &[])
+    cargo(
+        &args,
+        &[("CAUSEWAY_BENCH_FAULTS_BIN", faults.into_os_string())],
+    )
 }
 
 /// Runs cargo in the workspace's root, its output going where ours goes.

@@ -1,0 +1,213 @@
+//! The journal's thread against a bare loop: what identity, ledgers, feeds and settlements cost on
+//! top of the log.
+//!
+//! Timed is `Journal::step` alone, which is all that its thread does for a batch. Records are encoded
+//! beforehand, as submitters do on their own threads; a second row encodes in the same thread. Every
+//! message has a fresh id in a window that is full, so that each admission also evicts. A lane takes
+//! the deliveries between two steps, and its settlements ride the next batch. The housekeeper runs
+//! beside, with a checkpoint for each segment.
+
+use super::bare::{Bare, noise};
+use super::house::{House, Sort, delivered};
+use super::log::{BATCHES, ROUNDS};
+use super::report::{Row, Size, Stopwatch, compared};
+use super::support::ratio::{Ratio, interleaved};
+use causeway::journal::{CheckpointImage, Journal, Keeper, LaneFeed, SettleGroup, Submission};
+use causeway::log::{BATCH_HEADER_BYTES, RECORD_HEADER_BYTES};
+use causeway::message::{Fingerprint, LaneId, Message};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+/// Records are as large as in the bench of the log.
+const RECORD_BYTES: u32 = (RECORD_HEADER_BYTES + 256) as u32;
+/// A settlement record of one run, about.
+const SETTLEMENT_BYTES: usize = RECORD_HEADER_BYTES + 16;
+const MAX_IDS: u64 = 200_000;
+const STALL_TICK: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoded {
+    Beforehand,
+    InTheLoop,
+}
+
+pub fn journal(size: Size) -> Vec<Row> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut bare = Bare::new(dir.path());
+    let mut writer = Writer::new(dir.path(), size);
+    let mut rows = Vec::new();
+    for (encoded, text, aim) in [
+        (Encoded::Beforehand, "encoded beforehand", "≥ 0.7"),
+        (Encoded::InTheLoop, "encoded in the loop", ""),
+    ] {
+        for (records, batches) in BATCHES {
+            let batches = size.of(batches);
+            let ratio = compare(
+                &mut writer,
+                &mut bare,
+                (records, batches),
+                encoded,
+                size.rounds(ROUNDS),
+            );
+            rows.push(Row {
+                what: format!("`Journal::step` against a bare loop, batches of {records}, {text}"),
+                figure: compared(&ratio, records * batches),
+                aim,
+            });
+        }
+    }
+    rows
+}
+
+fn compare(
+    writer: &mut Writer,
+    bare: &mut Bare,
+    (records, batches): (u64, u64),
+    encoded: Encoded,
+    rounds: usize,
+) -> Ratio {
+    let records_bytes = records as usize * writer.size_bytes as usize;
+    let bytes = noise(BATCH_HEADER_BYTES + SETTLEMENT_BYTES + records_bytes);
+    interleaved(
+        rounds,
+        || writer.run(records, batches, encoded).total,
+        || bare.run(&bytes, batches).total,
+    )
+}
+
+type Made = (Arc<Message>, Option<Fingerprint>);
+
+struct Writer {
+    journal: Journal,
+    feed: LaneFeed,
+    lane: LaneId,
+    route: causeway::message::RouteId,
+    sort: Sort,
+    size_bytes: u32,
+    next: u64,
+    settlements: VecDeque<SettleGroup>,
+    keeper: Sender<CheckpointImage>,
+}
+
+impl Writer {
+    fn new(dir: &Path, size: Size) -> Self {
+        let mut house = House::new(dir, size.of(MAX_IDS) as usize);
+        let sort = sort_of(&house, RECORD_BYTES);
+        let size_bytes = house.submission(&sort, 0).size_bytes();
+        let ids = size.of(MAX_IDS);
+        let first = house.next_position();
+        house.publish(&sort, 0, ids);
+        house.settle(first, house.next_position(), size_bytes);
+        let House {
+            journal,
+            keeper,
+            lane,
+            route,
+        } = house;
+        let shared = Arc::clone(journal.shared());
+        let state = shared.lane(lane).expect("just made");
+        let feed = LaneFeed::new(shared, state, None);
+        let this = Self {
+            journal,
+            feed,
+            lane,
+            route,
+            sort,
+            size_bytes,
+            next: ids,
+            settlements: VecDeque::new(),
+            keeper: start_keeper(keeper),
+        };
+        assert!(this.take_deliveries().is_none(), "nothing is owed");
+        this
+    }
+
+    /// What a lane would take, and at once say delivered.
+    fn take_deliveries(&self) -> Option<SettleGroup> {
+        let taken = self.feed.take(usize::MAX, usize::MAX);
+        let taken = taken.expect("the disk is sound");
+        let (first, last) = (taken.first()?, taken.last()?);
+        let (first, end) = (first.at.position.0, last.at.position.0 + 1);
+        assert_eq!(taken.len() as u64, end - first, "in order, without a gap");
+        Some(delivered(self.lane, first, end, self.size_bytes))
+    }
+
+    fn made(&mut self) -> Made {
+        let id = self
+            .sort
+            .with_id
+            .then(|| format!("message-{:010}", self.next));
+        self.next += 1;
+        let shared = self.journal.shared();
+        super::house::message(shared, self.lane, self.route, &self.sort, id)
+    }
+
+    fn run(&mut self, records: u64, batches: u64, encoded: Encoded) -> Stopwatch {
+        let mut watch = Stopwatch::default();
+        for _ in 0..batches {
+            let made: Vec<Made> = (0..records).map(|_| self.made()).collect();
+            let encode = |made: Vec<Made>| -> VecDeque<Submission> {
+                let each = made.into_iter();
+                each.map(|(message, print)| Submission::new(message, print))
+                    .collect()
+            };
+            let sealed = if encoded == Encoded::Beforehand {
+                let mut queue = encode(made);
+                watch.time(|| self.step(&mut queue))
+            } else {
+                watch.time(|| self.step(&mut encode(made)))
+            };
+            if sealed {
+                let image = self.journal.checkpoint_image();
+                self.keeper.send(image).expect("the keeper runs");
+            }
+            let group = self.take_deliveries();
+            self.settlements.extend(group);
+        }
+        watch
+    }
+
+    fn step(&mut self, queue: &mut VecDeque<Submission>) -> bool {
+        let mut sealed = false;
+        let mut answers = Vec::new();
+        while !queue.is_empty() {
+            let step = self.journal.step(queue, &mut self.settlements);
+            sealed |= step.sealed;
+            answers.extend(step.answers);
+            if step.stalled {
+                thread::sleep(STALL_TICK);
+            }
+        }
+        assert!(answers.iter().all(Result::is_ok), "all are accepted");
+        sealed
+    }
+}
+
+/// Whose record, with an id, takes so many bytes.
+fn sort_of(house: &House, bytes: u32) -> Sort {
+    let bare = house.submission(&Sort::of(1).with_id(), 0).size_bytes() - 1;
+    // From 128 bytes of payload on its length takes two.
+    let payload = bytes - bare;
+    let payload = if payload > 127 { payload - 1 } else { payload };
+    Sort::of(payload as usize).with_id()
+}
+
+/// The housekeeper's thread: ends with the sender.
+fn start_keeper(mut keeper: Keeper) -> Sender<CheckpointImage> {
+    let (sender, images) = mpsc::channel();
+    keeper.step();
+    thread::spawn(move || {
+        while let Ok(image) = images.recv() {
+            keeper.step();
+            keeper.checkpoint(&image);
+            if let Some(problem) = keeper.problem() {
+                panic!("the housekeeper: {problem}");
+            }
+        }
+    });
+    sender
+}

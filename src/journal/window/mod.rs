@@ -261,11 +261,13 @@ impl Window {
         } else {
             started.or(Some(now))
         };
-        if started.is_some_and(|start| self.has_ended(start, now)) {
-            return;
-        }
         let there = self.find(entry.key).map(|at| self.slab.get(at));
         if there.is_some_and(|slot| slot.position() >= entry.position) {
+            return;
+        }
+        // It was accepted, so the elder's end had come, wherever its start is put now.
+        self.replace(entry.key);
+        if started.is_some_and(|start| self.has_ended(start, now)) {
             return;
         }
         if self.has_room(now) {
@@ -274,7 +276,6 @@ impl Window {
             self.count_eviction(started.unwrap_or(now));
             return;
         }
-        self.replace(entry.key);
         self.put(entry, started);
     }
 

@@ -357,6 +357,20 @@ fn recovery_takes_exactly_once_ids_beyond_the_limit_and_admits_none() {
     assert_eq!((window.len(), window.evictions()), (5, 1));
 }
 
+#[test]
+fn recovery_forgets_an_id_that_was_accepted_again_though_that_has_ended_too() {
+    let mut window = window(10);
+    let now = Running(1_000_000);
+    // When it was settled isn't known any more: its window starts anew.
+    window.restore(entry(1, true), Some(now), now);
+    let again = Entry {
+        position: Position(2),
+        ..entry(1, false)
+    };
+    window.restore(again, Some(Running(400_000)), now);
+    assert_eq!(window.get(again.key, now), None);
+}
+
 /// The constant: a chunk, the empty tables, and what few ids waste in many small ones.
 const CONSTANT_BYTES: usize = 128 << 10;
 const BYTES_AN_ID: usize = 90;

@@ -89,8 +89,28 @@ impl LaneFeed {
     /// Reads deliveries that the lane owes, in the order given, until they come to `max_bytes`; at
     /// least one.
     pub fn read_many(&self, wanted: &[DeliveryId], max_bytes: usize) -> io::Result<Vec<Delivery>> {
+        let mut deliveries: Vec<Delivery> = Vec::new();
+        let mut left = max_bytes;
+        // The log is read forwards: each run of ascending ones by itself, so that what is wanted
+        // first is never what the bytes don't suffice for.
+        for run in wanted.chunk_by(|a, b| a <= b) {
+            if left == 0 && !deliveries.is_empty() {
+                break;
+            }
+            let read = self.read_run(run, left)?;
+            let is_whole = read.len() == run.len();
+            let bytes: usize = read.iter().map(|d| d.size_bytes as usize).sum();
+            left = left.saturating_sub(bytes);
+            deliveries.extend(read);
+            if !is_whole {
+                break;
+            }
+        }
+        Ok(deliveries)
+    }
+
+    fn read_run(&self, wanted: &[DeliveryId], max_bytes: usize) -> io::Result<Vec<Delivery>> {
         let mut positions: Vec<Position> = wanted.iter().map(|at| at.position).collect();
-        positions.sort_unstable();
         positions.dedup();
         let records = self.shared.reader.read_many(&positions, max_bytes)?;
         let mut messages = HashMap::new();

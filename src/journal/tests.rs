@@ -234,6 +234,27 @@ fn a_lane_is_fed_what_it_owes_in_order_from_memory_and_from_segments() {
 }
 
 #[test]
+fn what_is_wanted_first_is_read_first_however_few_bytes_are_allowed() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let clock = Clock::manual(Wall(1_000_000));
+    let mut house = super::tests::house(dir.path(), &clock);
+    let batch = (0..10).map(|_| house.submission(None, &"p".repeat(500)));
+    let batch = batch.collect();
+    house.publish(batch);
+    let shared = Arc::clone(house.journal.shared());
+    let state = shared.lane(house.lane).expect("is there");
+    let feed = feed::LaneFeed::new(Arc::clone(&shared), state, None);
+    let wanted = [7, 8, 2, 3, 1].map(|p| DeliveryId::new(p, 0));
+    let read = |max_bytes| -> Vec<u64> {
+        let read = feed.read_many(&wanted, max_bytes).expect("all are owed");
+        read.iter().map(|d| d.at.position.0).collect()
+    };
+    assert_eq!(read(1), [7]);
+    assert_eq!(read(1500), [7, 8, 2]);
+    assert_eq!(read(usize::MAX), [7, 8, 2, 3, 1]);
+}
+
+#[test]
 fn a_lane_that_is_stuck_costs_its_own_bytes_and_no_more() {
     let dir = tempfile::tempdir().expect("temp dir");
     let clock = Clock::manual(Wall(1_000_000));

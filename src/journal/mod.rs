@@ -16,6 +16,8 @@ pub mod lookup;
 mod open;
 mod records;
 mod repair;
+mod replay;
+mod restore;
 mod settlements;
 mod shapes;
 mod snapshot;

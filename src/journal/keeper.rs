@@ -42,6 +42,8 @@ pub struct Keeper {
     clock: Clock,
     /// Up to where the newest checkpoint knows everything.
     covered: Option<Cursor>,
+    /// Before that point, the positions of exactly-once ids that were in the window.
+    exactly_once: RoaringTreemap,
     checkpointed_at: Mono,
     /// How many ids and records sealed segments have, by their last number.
     contents: BTreeMap<u64, Content>,
@@ -58,6 +60,7 @@ pub(super) struct KeeperParts {
     pub reserve_segments: usize,
     pub clock: Clock,
     pub covered: Option<Cursor>,
+    pub exactly_once: RoaringTreemap,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +73,8 @@ struct Content {
 pub struct CheckpointImage {
     pub cursor: Cursor,
     pub bytes: Vec<u8>,
+    /// Positions of the exactly-once ids in it.
+    pub exactly_once: RoaringTreemap,
 }
 
 impl Keeper {
@@ -85,6 +90,7 @@ impl Keeper {
             reserve_segments: parts.reserve_segments,
             clock: parts.clock,
             covered: parts.covered,
+            exactly_once: parts.exactly_once,
             contents: BTreeMap::new(),
             problem: None,
         }
@@ -208,6 +214,7 @@ impl Keeper {
         let result = self.checkpoints.write(&image.bytes);
         if result.is_ok() {
             self.covered = Some(image.cursor);
+            self.exactly_once = image.exactly_once.clone();
             self.checkpointed_at = self.clock.mono();
             self.shared
                 .counters
@@ -264,7 +271,7 @@ impl Keeper {
         let data_bytes = data_end - SEGMENT_HEADER_BYTES;
         let record_bytes = data_bytes.checked_div(content.records.max(1)).unwrap_or(0);
         let ids = if end <= self.shared.ids_from().0 {
-            0
+            self.exactly_once.range_cardinality(first..end)
         } else {
             content.ids
         };
@@ -325,7 +332,7 @@ impl Keeper {
         for segment in &run {
             found.extend(ids_of(&*self.disk, &self.shared, segment)?);
         }
-        found.retain(|id| id.position >= ids_from);
+        found.retain(|id| id.position >= ids_from || self.exactly_once.contains(id.position.0));
         let owed = self.owed_in(start, end);
         let records = owed.len();
         let gone = found
@@ -419,9 +426,11 @@ impl Journal {
     #[must_use]
     pub fn checkpoint_image(&self) -> CheckpointImage {
         let cursor = self.log.end();
+        let snapshot = self.snapshot(cursor);
         CheckpointImage {
             cursor,
-            bytes: self.snapshot(cursor).encode(),
+            bytes: snapshot.encode(),
+            exactly_once: snapshot.exactly_once_positions(),
         }
     }
 }

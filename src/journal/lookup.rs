@@ -81,16 +81,24 @@ pub fn targets_at(
     let Some(segment) = shared.reader.shared().segment_of(position) else {
         return Ok(None);
     };
-    let Some(blob) = index_blob(disk, &segment)? else {
-        return Ok(None);
+    let targets = match index_blob(disk, &segment)? {
+        Some(blob) => idtable::find(&blob, position).map_err(io::Error::other)?,
+        None => {
+            let ids = ids_of(disk, shared, &segment)?;
+            let found = ids.iter().find(|id| id.position == position);
+            found.map(|id| targets_of(shared, id))
+        }
     };
-    let targets = idtable::find(&blob, position).map_err(io::Error::other)?;
     Ok(targets.map(|targets| Found {
         targets,
         id: None,
         principal: None,
         epoch: None,
     }))
+}
+
+fn targets_of(shared: &Shared, id: &IdEntry) -> Targets {
+    shared.read_shapes(|shapes| shapes.get(id.shape).unwrap_or_default().to_vec())
 }
 
 /// What a segment still knows of a position.
@@ -109,11 +117,18 @@ pub fn find_key(
     shared: &Shared,
     key: u128,
 ) -> io::Result<Option<(Position, Targets)>> {
-    for segment in shared.reader.shared().segments().iter().rev() {
-        if let Some(blob) = index_blob(disk, segment)?
-            && let Some(found) = idtable::find_key(&blob, key).map_err(io::Error::other)?
-        {
-            return Ok(Some(found));
+    // The ids of the active one are in the journal's memory.
+    for segment in shared.reader.shared().segments().iter().rev().skip(1) {
+        let found = match index_blob(disk, segment)? {
+            Some(blob) => idtable::find_key(&blob, key).map_err(io::Error::other)?,
+            None => {
+                let ids = ids_of(disk, shared, segment)?;
+                let newest = ids.iter().rev().find(|id| id.key == key);
+                newest.map(|id| (id.position, targets_of(shared, id)))
+            }
+        };
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)

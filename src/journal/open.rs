@@ -175,6 +175,10 @@ fn assemble(
         reserve_segments: options.sizes.reserve_segments,
         clock: options.clock.clone(),
         covered: snapshot.as_ref().map(|s| s.cursor),
+        exactly_once: snapshot
+            .as_ref()
+            .map(Snapshot::exactly_once_positions)
+            .unwrap_or_default(),
     });
     let mut journal = Journal::new(Parts {
         log,

@@ -7,6 +7,7 @@ use super::window::Running;
 use crate::log::Cursor;
 use crate::message::wire::{Problem, Reader, WireError, put_bytes, put_u64, put_u128, put_varint};
 use crate::message::{LaneId, LogUuid, Position, RouteId};
+use roaring::RoaringTreemap;
 
 const VERSION: u8 = 1;
 
@@ -99,6 +100,11 @@ impl Snapshot {
             entry.encode(&mut out);
         }
         out
+    }
+
+    #[must_use]
+    pub fn exactly_once_positions(&self) -> RoaringTreemap {
+        self.exactly_once.iter().map(|id| id.position.0).collect()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, CatalogError> {

@@ -5,10 +5,15 @@ use crate::clock::Clock;
 use crate::config::{Settings, Sources};
 use crate::faults::Faults;
 use crate::journal::{self, RepairOptions};
-use crate::log::DirLock;
+use crate::log::{DirLock, LockError};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a command waits for a gateway that ends.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_TICK: Duration = Duration::from_millis(50);
 
 /// What a command has to say: to people, and to programs (`--json`).
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +46,23 @@ fn settings(file: &Path) -> Result<Settings, String> {
         .map_err(|report| report.to_text())
 }
 
+/// A gateway that was told to stop may still be settling.
+fn lock(settings: &Settings) -> Result<DirLock, String> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match DirLock::acquire(&settings.gateway.data_dir) {
+            Err(LockError::Held { .. }) if Instant::now() < until => {
+                std::thread::sleep(LOCK_TICK);
+            }
+            locked => return locked.map_err(|e| e.to_string()),
+        }
+    }
+}
+
 /// Walks the journal's log and compares it with its counts.
 pub fn verify_journal(file: &Path) -> Result<Told, String> {
     let settings = settings(file)?;
-    let _lock = DirLock::acquire(&settings.gateway.data_dir).map_err(|e| e.to_string())?;
+    let _lock = lock(&settings)?;
     let options = journal_options(&settings, &Clock::system(), Faults::none())?;
     let walk = journal::verify(disk(), options).map_err(|e| explained(&e))?;
     Ok(Told {
@@ -57,7 +75,7 @@ pub fn verify_journal(file: &Path) -> Result<Told, String> {
 /// Says what is damaged; if loss is accepted, repairs it. Damage that stays is a failure.
 pub fn repair_journal(file: &Path, accept_loss: bool) -> Result<Told, String> {
     let settings = settings(file)?;
-    let _lock = DirLock::acquire(&settings.gateway.data_dir).map_err(|e| e.to_string())?;
+    let _lock = lock(&settings)?;
     let journal = journal_options(&settings, &Clock::system(), Faults::none())?;
     let options = RepairOptions {
         dir: journal.dir,

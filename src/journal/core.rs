@@ -108,7 +108,7 @@ pub struct Step {
 
 impl Journal {
     pub(super) fn new(parts: Parts) -> Self {
-        Self {
+        let mut journal = Self {
             started: parts.clock.mono(),
             log: parts.log,
             window: parts.window,
@@ -125,7 +125,10 @@ impl Journal {
             epochs: parts.epochs,
             secret: parts.secret,
             unwritten: None,
-        }
+        };
+        // Metrics are right from the first moment.
+        journal.housekeep_window();
+        journal
     }
 
     #[must_use]

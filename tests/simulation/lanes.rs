@@ -3,13 +3,15 @@
 
 use super::model::{Check, Model};
 use super::shape::Shape;
-use super::sink::{Sink, Stop};
 use super::stats::Stats;
 use causeway::clock::{Clock, Wall};
+use causeway::egress::stream::StreamDestination;
 use causeway::egress::{KeyOrder, Verdict};
 use causeway::journal::{LaneFeed, SettleGroup, SinkMarks};
-use causeway::lane::{Batch, Lane};
-use causeway::message::{Delivery, DiscardReason, LaneId, Outcome};
+use causeway::lane::{Batch, DeadLetterLog, DeadLetterSink, Lane, SinkError, Written};
+use causeway::message::{
+    Delivery, DeliveryId, DiscardReason, LaneId, Outcome, Position, Settlement,
+};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use std::time::Duration;
 pub enum Exit {
     /// The door's: all that it gets is dead-lettered.
     Nowhere,
-    Stream(Box<Sink>),
+    Stream(StreamDestination),
     /// Another machine: `Destination`.
     Machine,
 }
@@ -35,8 +37,9 @@ pub struct SimLane {
     pub lane: Lane,
     pub feed: LaneFeed,
     pub exit: Exit,
-    pub dead_letters: Sink,
+    pub dead_letters: DeadLetterLog,
     flights: Vec<Batch>,
+    settlements: Vec<Settlement>,
     marks: SinkMarks,
     /// It ended until the next start, and why.
     pub ended: Option<String>,
@@ -53,10 +56,31 @@ pub struct Around<'a> {
     pub settlements: &'a mut VecDeque<SettleGroup>,
     /// What went wrong, to be excused by a scripted fault.
     pub wrong: &'a mut Vec<String>,
+    pub trace: &'a mut Option<Vec<String>>,
+}
+
+impl Around<'_> {
+    fn note(&mut self, lane: LaneId, what: &str, ids: impl IntoIterator<Item = DeliveryId>) {
+        if let Some(trace) = self.trace {
+            let ids: Vec<String> = ids.into_iter().map(|at| at.to_string()).collect();
+            let now = self.clock.mono().0;
+            trace.push(format!(
+                "      {now:>7} ms lane {} {what} {}",
+                lane.0,
+                ids.join(" ")
+            ));
+        }
+    }
 }
 
 impl SimLane {
-    pub fn new(id: LaneId, lane: Lane, feed: LaneFeed, exit: Exit, dead_letters: Sink) -> Self {
+    pub fn new(
+        id: LaneId,
+        lane: Lane,
+        feed: LaneFeed,
+        exit: Exit,
+        dead_letters: DeadLetterLog,
+    ) -> Self {
         Self {
             id,
             lane,
@@ -64,6 +88,7 @@ impl SimLane {
             exit,
             dead_letters,
             flights: Vec::new(),
+            settlements: Vec::new(),
             marks: SinkMarks::default(),
             ended: None,
         }
@@ -83,10 +108,25 @@ impl SimLane {
             28 => {
                 self.lane.retry_dead_letters();
                 self.lane.resume();
+                self.housekeep(around);
+                Ok(())
+            }
+            29 if around.rng.u8(..150) == 0 => {
+                self.drop_all(around);
                 Ok(())
             }
             _ => self.settle(around),
         }
+    }
+
+    /// An operator gives up what is owed.
+    fn drop_all(&mut self, around: &mut Around<'_>) {
+        let discard = around.rng.bool();
+        around.stats.drops += 1;
+        around.model.dropping[self.id.0 as usize] |= discard;
+        around.note(self.id, "is to drop all", []);
+        let until = Position(around.model.next_position());
+        self.lane.drop_all(discard, until);
     }
 
     /// Everything that can be done now. True if something was.
@@ -97,6 +137,7 @@ impl SimLane {
         let before = self.mark_of_progress();
         self.lane.resume();
         self.lane.retry_dead_letters();
+        self.housekeep(around);
         self.feed(around)?;
         self.read(around)?;
         self.launch(around)?;
@@ -130,6 +171,7 @@ impl SimLane {
         };
         match self.feed.take(room.count, room.bytes as usize) {
             Ok(deliveries) => {
+                around.note(self.id, "is fed", deliveries.iter().map(|d| d.at));
                 for delivery in deliveries {
                     around.model.check_fed(self.id, &delivery)?;
                     let not_before = delivery.target().not_before;
@@ -152,6 +194,7 @@ impl SimLane {
         match self.feed.read_many(&wanted.ids, wanted.max_bytes as usize) {
             Ok(read) => {
                 let count = read.len();
+                around.note(self.id, "reads again", read.iter().map(|d| d.at));
                 for (delivery, at) in read.into_iter().zip(&wanted.ids) {
                     if delivery.at != *at {
                         return Err(format!("{} was read, {at} was wanted", delivery.at));
@@ -172,9 +215,10 @@ impl SimLane {
             .lane
             .next_batch(around.clock.mono(), around.clock.wall())
         {
+            around.note(self.id, "tries", batch.deliveries.iter().map(|d| d.at));
             self.flights.push(batch);
         }
-        Ok(())
+        self.listen(around)
     }
 
     /// A batch in flight comes to its end.
@@ -191,7 +235,8 @@ impl SimLane {
             Exit::Machine => attempt(self.id, &batch, around)?,
             Exit::Stream(_) => self.append(&batch, around)?,
         };
-        for verdict in &verdicts {
+        for (verdict, delivery) in verdicts.iter().zip(batch.deliveries.iter()) {
+            around.note(self.id, &format!("hears {verdict:?} of"), [delivery.at]);
             match verdict {
                 Verdict::Delivered => around.stats.delivered += 1,
                 Verdict::Retry { .. } => around.stats.retries += 1,
@@ -205,46 +250,26 @@ impl SimLane {
         Ok(())
     }
 
-    /// A batch to the stream. Now and then a record is called too large.
+    /// A batch to the stream.
     fn append(&mut self, batch: &Batch, around: &mut Around<'_>) -> Check<Vec<Verdict>> {
-        let Exit::Stream(sink) = &mut self.exit else {
+        let Exit::Stream(stream) = &self.exit else {
             return Err("a lane without a stream appends".into());
         };
         let wall = around.clock.wall();
-        let all = &batch.deliveries;
-        let odds = around.destination.failures;
-        let is_too_large = odds > 0 && around.rng.u8(..12) == 0;
-        let fits = if is_too_large {
-            around.rng.usize(..all.len())
-        } else {
-            all.len()
-        };
-        let fitting: Vec<&Delivery> = all[..fits].iter().collect();
-        let appended = sink.append(&fitting, wall);
-        for delivery in &fitting[..appended.done] {
-            around.model.receive(self.id, delivery, wall)?;
-        }
-        self.marks.sink = sink.next_offset();
-        let mut verdicts = vec![Verdict::Delivered; appended.done];
-        let first = match appended.stopped {
-            Some(Stop::NoRoom) => Verdict::retry("no room"),
-            Some(Stop::Failed(reason)) => {
-                around
-                    .wrong
-                    .push(format!("stream of lane {}: {reason}", self.id.0));
-                Verdict::fatal(reason)
+        let had_failed = stream.stats().failure.is_some();
+        let attempted = stream.append(&batch.deliveries);
+        for (delivery, verdict) in batch.deliveries.iter().zip(&attempted.verdicts) {
+            match verdict {
+                Verdict::Delivered => around.model.receive(self.id, delivery, wall)?,
+                Verdict::Fatal { reason } if !had_failed => {
+                    let id = self.id.0;
+                    around.wrong.push(format!("stream of lane {id}: {reason}"));
+                }
+                _ => {}
             }
-            None => Verdict::reject("too large"),
-        };
-        if verdicts.len() < all.len() {
-            let rest = match &first {
-                Verdict::Fatal { .. } => first.clone(),
-                _ => Verdict::retry("not tried"),
-            };
-            verdicts.push(first);
-            verdicts.resize(all.len(), rest);
         }
-        Ok(verdicts)
+        self.marks.sink = attempted.mark.map_or(0, |mark| mark.0);
+        Ok(attempted.verdicts)
     }
 
     fn bury(&mut self, around: &mut Around<'_>) -> Check {
@@ -252,46 +277,64 @@ impl SimLane {
         if letters.is_empty() {
             return Ok(());
         }
-        let wall = around.clock.wall();
         let part = around.rng.usize(1..=letters.len());
-        let first: Vec<&Delivery> = letters[..part].iter().map(|l| &l.delivery).collect();
-        let appended = self.dead_letters.append(&first, wall);
-        match appended.stopped {
-            Some(Stop::NoRoom) => {
-                self.lane.dead_letters_refused(letters, "no room".into());
-                return Ok(());
+        match self.dead_letters.write(&letters[..part]) {
+            Ok(Written { count, next }) => {
+                let rest = letters.split_off(count);
+                let ids: Vec<_> = letters.iter().map(|l| l.delivery.at).collect();
+                around.stats.dead_letters += ids.len() as u64;
+                around.note(self.id, "buries", ids.iter().copied());
+                around.model.bury(self.id, &ids)?;
+                self.marks.dead_letters = next.0;
+                self.lane.dead_lettered(&ids, around.clock.wall());
+                self.lane.put_back_dead_letters(rest);
             }
-            Some(Stop::Failed(reason)) => {
-                self.end(reason, around);
-                return Ok(());
+            Err(SinkError::Full(reason)) => {
+                self.lane.dead_letters_refused(letters, reason.into());
             }
-            None => {}
+            Err(SinkError::Failed(reason)) => self.end(reason, around),
         }
-        let rest = letters.split_off(part);
-        let ids: Vec<_> = letters.iter().map(|l| l.delivery.at).collect();
-        around.stats.dead_letters += ids.len() as u64;
-        around.model.graves[self.id.0 as usize].extend(&ids);
-        self.marks.dead_letters = self.dead_letters.next_offset();
-        self.lane.dead_lettered(&ids, wall);
-        self.lane.put_back_dead_letters(rest);
+        Ok(())
+    }
+
+    /// Marks are passed on, and the stream is trimmed.
+    pub fn housekeep(&mut self, around: &mut Around<'_>) {
+        let marks = self.feed.marks();
+        self.dead_letters.advance_mark(marks.dead_letters);
+        if let Exit::Stream(stream) = &self.exit {
+            let earliest = stream.stats().earliest;
+            stream.housekeep(marks.sink);
+            around.stats.trimmed += u64::from(stream.stats().earliest > earliest);
+        }
+    }
+
+    /// Listens to the lane's last words; they are handed over later.
+    fn listen(&mut self, around: &mut Around<'_>) -> Check {
+        for settlement in self.lane.take_settlements() {
+            around
+                .model
+                .check_settlement(&settlement, around.clock.wall())?;
+            around.note(
+                self.id,
+                &format!("says {:?} of", settlement.outcome),
+                [settlement.at],
+            );
+            let expired = Outcome::Discarded(DiscardReason::Expired);
+            around.stats.expired += u64::from(settlement.outcome == expired);
+            self.settlements.push(settlement);
+        }
         Ok(())
     }
 
     fn settle(&mut self, around: &mut Around<'_>) -> Check {
-        let settlements = self.lane.take_settlements();
-        if settlements.is_empty() {
+        self.listen(around)?;
+        if self.settlements.is_empty() {
             return Ok(());
         }
-        for settlement in &settlements {
-            around
-                .model
-                .check_settlement(settlement, around.clock.wall())?;
-            let expired = Outcome::Discarded(DiscardReason::Expired);
-            around.stats.expired += u64::from(settlement.outcome == expired);
-        }
+        around.note(self.id, "settles", self.settlements.iter().map(|s| s.at));
         around.settlements.push_back(SettleGroup {
             lane: self.id,
-            settlements,
+            settlements: std::mem::take(&mut self.settlements),
             marks: std::mem::take(&mut self.marks),
         });
         Ok(())

@@ -8,7 +8,6 @@ mod lanes;
 mod model;
 mod publisher;
 mod shape;
-mod sink;
 mod stats;
 mod world;
 

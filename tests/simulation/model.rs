@@ -5,15 +5,19 @@ use super::shape::{DOOR, LANES, STRICT, Shape};
 use super::stats::Stats;
 use bytes::Bytes;
 use causeway::clock::Wall;
-use causeway::journal::ids::generated_id;
+use causeway::egress::stream::StreamRecord;
 use causeway::journal::{Accepted, Answer, Shared, Targets};
 use causeway::message::{
-    Delivery, DeliveryId, DeliveryState, Epoch, LaneId, LogUuid, Message, Outcome, Refusal,
-    Settlement, Target, record,
+    Delivery, DeliveryId, DeliveryState, DiscardReason, Epoch, LaneId, LogUuid, Message, Outcome,
+    Refusal, Settlement, Target, generated_id, record,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub type Check<T = ()> = Result<T, String>;
+
+/// The two logs of a lane.
+pub const STREAM_LOG: usize = 0;
+pub const DEAD_LETTER_LOG: usize = 1;
 
 macro_rules! ensure {
     ($condition:expr, $($text:tt)*) => {
@@ -84,6 +88,12 @@ pub struct Model {
     pub received: [BTreeMap<DeliveryId, u32>; LANES],
     /// What the dead-letter logs have.
     pub graves: [BTreeSet<DeliveryId>; LANES],
+    /// What streams and dead-letter logs hold, by offset, with what was trimmed since.
+    logs: [[Vec<DeliveryId>; 2]; LANES],
+    /// Lanes that an operator lets discard what they owe.
+    pub dropping: [bool; LANES],
+    /// A lane said of these that they are dropped. A crash may have undone it: their order is gone.
+    dropped: BTreeSet<DeliveryId>,
 }
 
 impl Model {
@@ -105,6 +115,9 @@ impl Model {
             orders: HashMap::new(),
             received: std::array::from_fn(|_| BTreeMap::new()),
             graves: std::array::from_fn(|_| BTreeSet::new()),
+            logs: std::array::from_fn(|_| [Vec::new(), Vec::new()]),
+            dropping: [false; LANES],
+            dropped: BTreeSet::new(),
         }
     }
 
@@ -136,18 +149,17 @@ impl Model {
         &mut self,
         taken: &[(Sent, Answer)],
         settled: &[Settlement],
-        run: &Run<'_>,
+        run: Run,
         stats: &mut Stats,
     ) -> Check {
-        let mut charged = [0; LANES];
         let first = self.next_position();
         for (sent, answer) in taken {
             match answer {
                 Ok(accepted) if accepted.duplicate => {
                     self.duplicate(sent, accepted, first, stats)?;
                 }
-                Ok(accepted) => self.fresh(sent, accepted, &mut charged, run)?,
-                Err(refusal) => self.refused(sent, refusal, &charged, run, stats)?,
+                Ok(accepted) => self.fresh(sent, accepted, run, stats)?,
+                Err(refusal) => self.refused(sent, refusal, run, stats)?,
             }
         }
         for settlement in settled {
@@ -175,13 +187,7 @@ impl Model {
         Ok(())
     }
 
-    fn fresh(
-        &mut self,
-        sent: &Sent,
-        accepted: &Accepted,
-        charged: &mut [u64; LANES],
-        run: &Run<'_>,
-    ) -> Check {
+    fn fresh(&mut self, sent: &Sent, accepted: &Accepted, run: Run, stats: &mut Stats) -> Check {
         let position = accepted.position.0;
         let next = self.next_position();
         ensure!(
@@ -197,12 +203,9 @@ impl Model {
                 self.window_ms
             );
         }
-        let lanes = self.lanes_of(sent, charged).map_err(|full| {
+        let lanes = self.lanes_of(sent).map_err(|full| {
             format!("position {position} was accepted though lane {full:?} is full")
         })?;
-        for lane in &lanes {
-            charged[lane.0 as usize] += u64::from(sent.size_bytes);
-        }
         let id = match sent.message.envelope.id.as_str() {
             Some(id) => id.to_owned(),
             None => generated_id(run.uuid, run.epoch, accepted.position),
@@ -213,6 +216,8 @@ impl Model {
             targets == accepted.targets,
             "{accepted:?} has other targets"
         );
+        let planned = sent.message.plan.targets.iter().map(|t| t.lane);
+        stats.diverted += planned.zip(&lanes).filter(|(a, b)| a != *b).count() as u64;
         self.store(sent.clone(), lanes, self.alive_ms);
         let stored = self.stored.last_mut().expect("just stored");
         stored.acked = true;
@@ -257,14 +262,7 @@ impl Model {
         Ok(())
     }
 
-    fn refused(
-        &self,
-        sent: &Sent,
-        refusal: &Refusal,
-        charged: &[u64; LANES],
-        run: &Run<'_>,
-        stats: &mut Stats,
-    ) -> Check {
+    fn refused(&self, sent: &Sent, refusal: &Refusal, run: Run, stats: &mut Stats) -> Check {
         match refusal {
             Refusal::Conflict { position, .. } => {
                 let latest = self.latest_of(sent);
@@ -281,7 +279,7 @@ impl Model {
                 stats.conflicts += 1;
             }
             Refusal::BacklogFull { lane, .. } => {
-                let full = self.lanes_of(sent, charged).err();
+                let full = self.lanes_of(sent).err();
                 let name = full.map(|full| super::shape::LANE_NAMES[full.0 as usize]);
                 ensure!(
                     name == Some(lane),
@@ -312,14 +310,14 @@ impl Model {
     }
 
     /// Which lanes it would be charged to, or the one that is full.
-    fn lanes_of(&self, sent: &Sent, charged: &[u64; LANES]) -> Result<Vec<LaneId>, LaneId> {
+    fn lanes_of(&self, sent: &Sent) -> Result<Vec<LaneId>, LaneId> {
         let size = u64::from(sent.size_bytes);
         let mut lanes: Vec<LaneId> = Vec::new();
         for (ordinal, target) in sent.message.plan.targets.iter().enumerate() {
             let is_full = |lane: LaneId| {
                 let mine = lanes.iter().filter(|l| **l == lane).count() as u64 + 1;
                 let i = lane.0 as usize;
-                self.lanes[i].owed_bytes + charged[i] + size * mine > self.backlog_bytes[i]
+                self.lanes[i].owed_bytes + size * mine > self.backlog_bytes[i]
             };
             let diverts = sent.dead_letter_when_full.get(ordinal) == Some(&true);
             let lane = match is_full(target.lane) {
@@ -536,6 +534,8 @@ impl Model {
             self.latest.get(&ident) == Some(&position) && !self.may_be_forgotten(position)
         });
         let pending = stored.deliveries.iter().any(|d| d.settled.is_none());
+        // KNOWN
+        let remembered = remembered && !stored.sent.is_exactly_once();
         ensure!(
             found.is_some() || !(remembered || pending),
             "position {position} isn't found (pending: {pending}, in the window: {remembered})"
@@ -628,7 +628,23 @@ impl Model {
                 );
             }
         }
-        *self.received[i].entry(at).or_default() += 1;
+        let times = self.received[i].entry(at).or_default();
+        *times += 1;
+        if *times == 1 {
+            self.logs[i][STREAM_LOG].push(at);
+        }
+        Ok(())
+    }
+
+    /// Dead letters are durable.
+    pub fn bury(&mut self, lane: LaneId, ids: &[DeliveryId]) -> Check {
+        let i = lane.0 as usize;
+        for at in ids {
+            self.delivery(*at)?;
+            if self.graves[i].insert(*at) {
+                self.logs[i][DEAD_LETTER_LOG].push(*at);
+            }
+        }
         Ok(())
     }
 
@@ -642,11 +658,12 @@ impl Model {
             || planned.settled.is_some()
             || self.received[i].contains_key(&at)
             || self.graves[i].contains(&at)
+            || self.dropped.contains(&at)
             || target.expires_at.is_some_and(|end| end <= wall)
     }
 
     /// A lane says its last word: is it true?
-    pub fn check_settlement(&self, settlement: &Settlement, wall: Wall) -> Check {
+    pub fn check_settlement(&mut self, settlement: &Settlement, wall: Wall) -> Check {
         let at = settlement.at;
         let (stored, planned) = self.delivery(at)?;
         let i = settlement.lane.0 as usize;
@@ -658,6 +675,7 @@ impl Model {
         let is_true = match settlement.outcome {
             Outcome::Delivered => self.received[i].contains_key(&at),
             Outcome::DeadLettered => self.graves[i].contains(&at),
+            Outcome::Discarded(DiscardReason::Dropped) => self.dropping[i],
             Outcome::Discarded(_) => {
                 let target = &stored.sent.message.plan.targets[usize::from(at.ordinal.0)];
                 target.expires_at.is_some_and(|end| end <= wall)
@@ -672,58 +690,106 @@ impl Model {
             settlement.size_bytes == stored.sent.size_bytes,
             "{at} gives back another size"
         );
+        if settlement.outcome == Outcome::Discarded(DiscardReason::Dropped) {
+            self.dropped.insert(at);
+        }
         Ok(())
     }
 
     /// Judges all that one log holds, in order: no doubles, the payload as it was rendered, the
     /// order of first deliveries, and all that was ever known to be in it.
-    pub fn check_log(&mut self, lane: LaneId, content: &[Held], is_dead: bool) -> Check {
+    pub fn check_log(
+        &mut self,
+        lane: LaneId,
+        content: &[(u64, StreamRecord)],
+        which: usize,
+        stats: &mut Stats,
+    ) -> Check {
         let i = lane.0 as usize;
-        let mut seen = BTreeSet::new();
+        let name = super::shape::LANE_NAMES[i];
         let mut last: HashMap<Option<Bytes>, DeliveryId> = HashMap::new();
-        for held in content {
-            let at = held.at;
+        let first = content.first().map_or(0, |(offset, _)| *offset as usize);
+        let mut all: Vec<DeliveryId> = self.logs[i][which].iter().take(first).copied().collect();
+        ensure!(
+            all.len() == first,
+            "a log of {name} begins at {first}: something is missing"
+        );
+        let mut seen: BTreeSet<DeliveryId> = all.iter().copied().collect();
+        for (offset, record) in content {
+            let at = record.at;
             ensure!(
-                Some(held.journal) == self.uuid,
-                "{at} is of another journal"
+                *offset == all.len() as u64,
+                "{at} stands at {offset} of {name}"
             );
-            ensure!(
-                seen.insert(at),
-                "lane {i} holds {at} twice (dead letters: {is_dead})"
-            );
-            let (stored, planned) = self.delivery(at)?;
-            ensure!(planned.lane == lane, "{at} is in the log of lane {i}");
+            ensure!(seen.insert(at), "{name} holds {at} twice (log {which})");
+            all.push(at);
+            self.check_record(lane, record)?;
+            let (stored, _) = self.delivery(at)?;
             let message = &stored.sent.message;
             let target = &message.plan.targets[usize::from(at.ordinal.0)];
-            let payload = target
-                .payload
-                .as_ref()
-                .or(message.envelope.payload.as_ref().ok());
-            ensure!(
-                payload.map(|p| &p[..]) == held.payload.as_deref(),
-                "{at} has another payload in the log of lane {i}"
-            );
-            if !is_dead && let Some(order) = order_of(message, target) {
+            if which == STREAM_LOG
+                && !self.dropped.contains(&at)
+                && let Some(order) = order_of(message, target)
+            {
                 let before = last.insert(order, at);
                 ensure!(
                     before.is_none_or(|before| before < at),
-                    "lane {i} holds {at} after {before:?}"
+                    "{name} holds {at} after {before:?}"
                 );
             }
         }
-        let known: Vec<DeliveryId> = if is_dead {
-            self.graves[i].iter().copied().collect()
-        } else {
-            self.received[i].keys().copied().collect()
-        };
-        if let Some(at) = known.iter().find(|at| !seen.contains(at)) {
-            return Err(format!("lane {i} lost {at} (dead letters: {is_dead})"));
-        }
-        if is_dead {
+        let known = &self.logs[i][which];
+        ensure!(
+            all.starts_with(known),
+            "a log of {name} holds {all:?}; it held {known:?}"
+        );
+        stats.in_doubt_in_sinks += (all.len() - known.len()) as u64;
+        if which == DEAD_LETTER_LOG {
             self.graves[i] = seen;
         } else {
             self.received[i] = seen.into_iter().map(|at| (at, 1)).collect();
         }
+        self.logs[i][which] = all;
+        Ok(())
+    }
+
+    fn check_record(&self, lane: LaneId, record: &StreamRecord) -> Check {
+        let at = record.at;
+        let (stored, planned) = self.delivery(at)?;
+        ensure!(
+            Some(record.journal) == self.uuid,
+            "{at} is of another journal"
+        );
+        ensure!(planned.lane == lane, "{at} is in the log of {lane:?}");
+        let envelope = &stored.sent.message.envelope;
+        let target = &stored.sent.message.plan.targets[usize::from(at.ordinal.0)];
+        let payload = target.payload.as_ref().or(envelope.payload.as_ref().ok());
+        ensure!(
+            payload == record.payload.as_ref().ok(),
+            "{at} has another payload in a log"
+        );
+        let key = target.key.as_ref().or(envelope.key.as_ref());
+        ensure!(key == record.key.as_ref(), "{at} has another key in a log");
+        ensure!(
+            envelope.headers == record.headers,
+            "{at} has other headers in a log"
+        );
+        ensure!(
+            envelope.topic == record.topic,
+            "{at} has another topic in a log"
+        );
+        let stamp = (record.accepted, record.epoch);
+        ensure!(
+            stored.stamp.is_none_or(|known| known == stamp),
+            "{at} was accepted at {:?}, a log says {stamp:?}",
+            stored.stamp
+        );
+        let id = stored.id.as_ref();
+        ensure!(
+            id.is_none_or(|id| *id == record.id),
+            "{at} is called {} in a log",
+            record.id
+        );
         Ok(())
     }
 
@@ -749,21 +815,13 @@ impl Model {
     }
 }
 
-/// What a log holds at one offset.
-#[derive(Clone, Debug)]
-pub struct Held {
-    pub journal: LogUuid,
-    pub at: DeliveryId,
-    pub payload: Option<Vec<u8>>,
-}
-
 /// The gateway's process that answers.
-pub struct Run<'a> {
+#[derive(Clone, Copy)]
+pub struct Run {
     pub uuid: LogUuid,
     pub epoch: Epoch,
     /// Whether refusals for want of space are in order.
     pub may_be_full: bool,
-    pub shared: &'a Shared,
 }
 
 pub fn targets_of(message: &Message) -> Targets {

@@ -1,6 +1,7 @@
 //! What one history is made of: sizes, limits and odds, small enough that everything happens soon.
 
 use causeway::egress::KeyOrder;
+use causeway::egress::stream::Retention;
 use causeway::journal::WindowLimits;
 use causeway::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use causeway::log::Sizes;
@@ -31,7 +32,6 @@ pub struct Trouble {
 
 #[derive(Clone, Debug)]
 pub struct Shape {
-    pub trouble: Trouble,
     pub sizes: Sizes,
     pub max_bytes: u64,
     pub keep_free_bytes: u64,
@@ -49,17 +49,19 @@ pub struct Shape {
     pub key_order: KeyOrder,
     pub on_reject: OnReject,
     pub give_up_after: Duration,
+    /// Of the streams: smaller than some records.
+    pub stream_segment_bytes: u64,
+    pub retention: Retention,
     pub limits: Limits,
     pub processes: usize,
     pub steps: usize,
 }
 
 impl Shape {
-    pub fn random(rng: &mut fastrand::Rng, trouble: Trouble) -> Self {
-        let min = [12, 16, 32][rng.usize(..3)] * 1024;
+    pub fn random(rng: &mut fastrand::Rng) -> Self {
+        let min = [8, 12, 16, 32][rng.usize(..4)] * 1024;
         let max = min << rng.u32(0..3);
         Self {
-            trouble,
             sizes: Sizes {
                 min_segment_bytes: min,
                 max_segment_bytes: max,
@@ -77,7 +79,8 @@ impl Shape {
             },
             ids: rng.u8(2..12),
             keys: rng.u8(1..6),
-            large_bytes: rng.usize(500..6_000),
+            // With its plan a record is at most half of what the smallest segment takes.
+            large_bytes: rng.usize(400..(min as usize - 4096) / 3),
             backlog_bytes: std::array::from_fn(|_| match rng.u8(..3) {
                 0 => rng.u64(2_000..20_000),
                 _ => 1 << 30,
@@ -95,9 +98,14 @@ impl Shape {
                 OnReject::Skip
             },
             give_up_after: Duration::from_millis(rng.u64(500..60_000)),
+            stream_segment_bytes: [8, 16, 32][rng.usize(..3)] * 1024,
+            retention: Retention {
+                max_bytes: (rng.u8(..3) == 0).then(|| rng.u64(10_000..80_000)),
+                max_age: None,
+            },
             limits: limits(rng),
             processes: rng.usize(2..6),
-            steps: rng.usize(20..160),
+            steps: rng.usize(20..300),
         }
     }
 

@@ -2,21 +2,24 @@
 //! step and cut short, recovered, and judged by the model.
 
 use super::lanes::{Around, Destination, Exit, SimLane};
-use super::model::{Check, Model, Run, ensure};
+use super::model::{Check, DEAD_LETTER_LOG, Model, Run, STREAM_LOG, ensure};
 use super::publisher::{Publisher, Sent};
 use super::shape::{FAULTY, HANGING, LANE_NAMES, LANES, STREAM, STRICT, Shape, Trouble};
-use super::sink::{Origin, Sink};
 use super::stats::Stats;
 use crate::support::sim_disk::{Call, SimDisk};
 use causeway::clock::{Clock, Wall};
+use causeway::egress::NameBook;
+use causeway::egress::stream::{
+    From, JournalState, Retention, StreamDestination, StreamLog, StreamOptions,
+};
 use causeway::faults::Faults;
 use causeway::journal::{
     self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
     Submission, Walk, lookup,
 };
-use causeway::lane::Lane;
-use causeway::log::LogKind;
+use causeway::lane::{DeadLetterLog, Lane, OnReject};
 use causeway::log::disk::Disk;
+use causeway::log::{LogKind, Sizes};
 use causeway::message::{LaneId, Outcome, Position, RouteId, Settlement};
 use std::collections::VecDeque;
 use std::io;
@@ -71,7 +74,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, trouble: Trouble, planted: Faults, traced: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let shape = Shape::random(&mut rng, trouble);
+        let shape = Shape::random(&mut rng);
         let disk = SimDisk::new(rng.u64(..));
         let data = Path::new("/data");
         for dir in [data, &data.join("streams"), &data.join("dead")] {
@@ -159,9 +162,11 @@ impl World {
             96 => self.destinations[HANGING.0 as usize].hangs |= self.shape.hangs,
             _ => self.script_trouble(),
         }
-        let excused = self.disk.faults_hit() != hits || self.disk.is_off();
         if let Some(what) = wrong.into_iter().next() {
             self.note(|| format!("went wrong: {what}"));
+            // A log remembers what failed when its next segment was made ready.
+            let hits = if what.starts_with("journal") { hits } else { 0 };
+            let excused = self.disk.faults_hit() != hits || self.disk.is_off();
             ensure!(excused, "went wrong without a cause: {what}");
         }
         Ok(())
@@ -233,9 +238,8 @@ impl World {
                     uuid: shared.reader.uuid(),
                     epoch: shared.epoch,
                     may_be_full: shared.space() != journal::Space::Enough,
-                    shared: &shared,
                 };
-                self.model.stepped(&taken, &settled, &run, &mut self.stats)
+                self.model.stepped(&taken, &settled, run, &mut self.stats)
             }
             Some(_) if had_failed => {
                 let acked = taken.iter().find(|(_, answer)| answer.is_ok());
@@ -281,13 +285,17 @@ impl World {
             destination: self.destinations[lane],
             settlements: &mut process.settlements,
             wrong,
+            trace: &mut self.trace,
         };
         (&mut process.lanes[lane], around)
     }
 
     fn lane_step(&mut self, lane: usize, wrong: &mut Vec<String>) -> Check {
-        let (lane, mut around) = self.around(lane, wrong);
-        lane.step(&mut around)
+        for _ in 0..self.rng.u8(1..8) {
+            let (lane, mut around) = self.around(lane, wrong);
+            lane.step(&mut around)?;
+        }
+        Ok(())
     }
 
     fn pass_time(&mut self) {
@@ -402,6 +410,7 @@ impl World {
         }
         self.count_of_process();
         self.process = None;
+        self.model.dropping = [false; LANES];
         self.cut(end);
         Ok(())
     }
@@ -606,148 +615,161 @@ impl World {
 
     /// Opens the sinks; what they hold is settled before any lane starts.
     fn start_lanes(&mut self, mut process: Process) -> Check<Result<Process, Trip>> {
-        let mut held = Vec::new();
         for i in 0..LANES {
-            let id = LaneId(i as u32);
-            match self.open_lane(&process, id)? {
-                Ok((lane, groups)) => {
-                    process.lanes.push(lane);
-                    held.push(groups);
-                }
+            match self.open_lane(&mut process, LaneId(i as u32))? {
+                Ok(lane) => process.lanes.push(lane),
                 Err(trip) => return Ok(Err(trip)),
             }
         }
         self.process = Some(process);
-        let settled = self.settle_held(held)?;
+        let settled = self.write_settlements()?;
         let process = self.process.take().expect("it was just put there");
         Ok(settled.map(|()| process))
     }
 
-    #[expect(clippy::type_complexity, reason = "used once")]
-    fn open_lane(
-        &mut self,
-        process: &Process,
-        id: LaneId,
-    ) -> Check<
-        Result<
-            (
-                SimLane,
-                Vec<(Vec<causeway::message::DeliveryId>, Outcome, SinkMarks)>,
-            ),
-            Trip,
-        >,
-    > {
-        let shared = &process.shared;
+    fn open_lane(&mut self, process: &mut Process, id: LaneId) -> Check<Result<SimLane, Trip>> {
+        let shared = Arc::clone(&process.shared);
         let state = shared.lane(id).ok_or("an interned lane is there")?;
-        let marks = state.ledger().marks();
-        let name = LANE_NAMES[id.0 as usize];
-        let origin = |mark| Origin {
-            journal: shared.reader.uuid(),
-            epoch: shared.epoch,
-            mark,
+        let routes = shared.read_catalog(|c| c.routes().iter().map(|r| r.name.clone()).collect());
+        let names = Arc::new(NameBook::new(shared.reader.uuid(), routes));
+        let name: Arc<str> = LANE_NAMES[id.0 as usize].into();
+        let dead = match self.open_log(process, id, DEAD_LETTER_LOG)? {
+            Ok(log) => log,
+            Err(trip) => return Ok(Err(trip)),
         };
-        let mut held = Vec::new();
+        let clock = self.clock.clone();
+        let dead_letters = DeadLetterLog::new(dead, names.clone(), name.clone(), clock.clone());
         let exit = match id {
             DOOR_LANE => Exit::Nowhere,
-            STREAM | STRICT => {
-                let dir = Path::new("/data/streams").join(name);
-                let origin = origin(marks.sink);
-                let sink = match self.open_sink(&dir, LogKind::Stream, origin, id)? {
-                    Ok((sink, tail)) => {
-                        let marks = SinkMarks {
-                            sink: sink.next_offset(),
-                            dead_letters: 0,
-                        };
-                        held.push((tail, Outcome::Delivered, marks));
-                        sink
-                    }
-                    Err(trip) => return Ok(Err(trip)),
-                };
-                Exit::Stream(Box::new(sink))
-            }
+            STREAM | STRICT => match self.open_log(process, id, STREAM_LOG)? {
+                Ok(log) => Exit::Stream(StreamDestination::new(log, names, name, clock)),
+                Err(trip) => return Ok(Err(trip)),
+            },
             _ => Exit::Machine,
-        };
-        let dir = Path::new("/data/dead").join(name);
-        let origin = origin(marks.dead_letters);
-        let dead_letters = match self.open_sink(&dir, LogKind::DeadLetters, origin, id)? {
-            Ok((sink, tail)) => {
-                let marks = SinkMarks {
-                    sink: 0,
-                    dead_letters: sink.next_offset(),
-                };
-                held.push((tail, Outcome::DeadLettered, marks));
-                sink
-            }
-            Err(trip) => return Ok(Err(trip)),
         };
         let settings = self.shape.settings(id);
         let lane = Lane::new(settings, self.planted, self.rng.fork());
-        let feed = LaneFeed::new(Arc::clone(shared), state, None);
-        Ok(Ok((SimLane::new(id, lane, feed, exit, dead_letters), held)))
+        let feed = LaneFeed::new(Arc::clone(&shared), state, None);
+        Ok(Ok(SimLane::new(id, lane, feed, exit, dead_letters)))
     }
 
-    fn open_sink(
+    /// Opens a lane's stream or dead-letter log; what it holds counts as settled.
+    fn open_log(
         &mut self,
-        dir: &Path,
-        kind: LogKind,
-        origin: Origin,
-        id: LaneId,
-    ) -> Check<Result<(Sink, Vec<causeway::message::DeliveryId>), Trip>> {
-        let seed = self.rng.u64(..);
-        let (sink, tail) = match Sink::open(self.shared_disk(), dir, kind, origin, seed) {
+        process: &mut Process,
+        lane: LaneId,
+        which: usize,
+    ) -> Check<Result<StreamLog, Trip>> {
+        let shared = Arc::clone(&process.shared);
+        let marks = shared.lane(lane).ok_or("it is there")?.ledger().marks();
+        let is_dead = which == DEAD_LETTER_LOG;
+        let state = JournalState {
+            uuid: shared.reader.uuid(),
+            epoch: shared.epoch,
+            next_position: process.journal.next_position(),
+            mark: if is_dead {
+                marks.dead_letters
+            } else {
+                marks.sink
+            },
+        };
+        let options = self.log_options(lane, is_dead);
+        let opened = match StreamLog::open(self.shared_disk(), options, state) {
             Ok(opened) => opened,
-            Err(e) => return Ok(Err(Trip(e))),
+            Err(e) => return Ok(Err(Trip(e.to_string()))),
         };
-        let content = match sink.content(0) {
-            Ok(content) => content,
-            Err(e) => return Ok(Err(Trip(e))),
+        ensure!(
+            opened.lost_mark.is_none(),
+            "{lane:?} ends before {:?}",
+            opened.lost_mark
+        );
+        let content = match opened
+            .log
+            .reader()
+            .read(From::Earliest, usize::MAX, usize::MAX)
+        {
+            Ok(page) => page.records,
+            Err(e) => return Ok(Err(Trip(e.to_string()))),
         };
-        self.stats.held_in_sinks += tail.len() as u64;
+        self.stats.held_in_sinks += opened.held.len() as u64;
         self.model
-            .check_log(id, &content, kind == LogKind::DeadLetters)?;
-        Ok(Ok((sink, tail)))
+            .check_log(lane, &content, which, &mut self.stats)?;
+        let (outcome, marks) = if is_dead {
+            let dead_letters = opened.next_offset;
+            (
+                Outcome::DeadLettered,
+                SinkMarks {
+                    sink: 0,
+                    dead_letters,
+                },
+            )
+        } else {
+            let sink = opened.next_offset;
+            (
+                Outcome::Delivered,
+                SinkMarks {
+                    sink,
+                    dead_letters: 0,
+                },
+            )
+        };
+        match journal::settlements_for(&shared, lane, &opened.held, outcome) {
+            Ok(settlements) if settlements.is_empty() => {}
+            Ok(settlements) => process.settlements.push_back(SettleGroup {
+                lane,
+                settlements,
+                marks,
+            }),
+            Err(e) => return Ok(Err(Trip(e.to_string()))),
+        }
+        Ok(Ok(opened.log))
     }
 
-    #[expect(clippy::type_complexity, reason = "used once")]
-    fn settle_held(
-        &mut self,
-        held: Vec<Vec<(Vec<causeway::message::DeliveryId>, Outcome, SinkMarks)>>,
-    ) -> Check<Result<(), Trip>> {
-        for (i, groups) in held.into_iter().enumerate() {
-            let lane = LaneId(i as u32);
-            for (tail, outcome, marks) in groups {
-                let shared = &self.process().shared;
-                let settlements = match journal::settlements_for(shared, lane, &tail, outcome) {
-                    Ok(settlements) => settlements,
-                    Err(e) => return Ok(Err(Trip(e.to_string()))),
-                };
-                if settlements.is_empty() {
-                    continue;
-                }
-                self.process().settlements.push_back(SettleGroup {
-                    lane,
-                    settlements,
-                    marks,
-                });
-                if let Err(trip) = self.write_settlements()? {
-                    return Ok(Err(trip));
-                }
-            }
+    fn log_options(&mut self, lane: LaneId, is_dead: bool) -> StreamOptions {
+        let name = LANE_NAMES[lane.0 as usize];
+        let (folder, kind, bytes) = if is_dead {
+            ("/data/dead", LogKind::DeadLetters, 32 * 1024)
+        } else {
+            (
+                "/data/streams",
+                LogKind::Stream,
+                self.shape.stream_segment_bytes,
+            )
+        };
+        StreamOptions {
+            dir: Path::new(folder).join(name),
+            kind,
+            sizes: Sizes {
+                min_segment_bytes: bytes,
+                max_segment_bytes: bytes,
+                reserve_segments: 0,
+            },
+            retention: if is_dead {
+                Retention::default()
+            } else {
+                self.shape.retention
+            },
+            max_bytes: None,
+            keep_free_bytes: if is_dead {
+                0
+            } else {
+                self.shape.keep_free_bytes
+            },
+            seed: self.rng.u64(..),
         }
-        Ok(Ok(()))
     }
 
     fn write_settlements(&mut self) -> Check<Result<(), Trip>> {
         for _ in 0..20 {
+            self.keeper_step();
+            if self.process().settlements.is_empty() && !self.process().journal.has_notices() {
+                return Ok(Ok(()));
+            }
             let mut wrong = Vec::new();
             self.journal_step(&mut wrong)?;
             if let Some(what) = wrong.pop() {
                 return Ok(Err(Trip(what)));
             }
-            if self.process().settlements.is_empty() {
-                return Ok(Ok(()));
-            }
-            self.keeper_step();
         }
         // Only a disk without any room excuses this.
         Ok(Err(Trip(
@@ -760,6 +782,7 @@ impl World {
     /// Everything works from now on, but for the destination that hangs: then everything else is
     /// settled. Then it works too.
     fn finish(&mut self) -> Check {
+        let was_full = self.trouble.full;
         self.trouble = Trouble {
             failing: false,
             full: false,
@@ -767,8 +790,9 @@ impl World {
         self.disk.clear_faults();
         self.disk.set_capacity(None);
         self.recover()?;
-        for destination in &mut self.destinations {
-            destination.failures = 0;
+        self.heal();
+        if was_full {
+            self.drain_on_a_full_disk()?;
         }
         self.publish_everywhere();
         let hanging = HANGING.0 as usize;
@@ -792,6 +816,30 @@ impl World {
         let walk =
             journal::verify(self.shared_disk(), self.options()).map_err(|e| e.to_string())?;
         self.check_walk(&walk)
+    }
+
+    fn heal(&mut self) {
+        for destination in &mut self.destinations {
+            destination.failures = 0;
+        }
+        // A record that no segment of its stream takes is rejected for ever.
+        self.shape.on_reject = OnReject::Skip;
+        for i in 0..LANES {
+            let settings = self.shape.settings(LaneId(i as u32));
+            self.process().lanes[i].lane.tune(&settings);
+        }
+    }
+
+    /// Promise 11: settlements have space set aside.
+    fn drain_on_a_full_disk(&mut self) -> Check {
+        self.keeper_step();
+        let used = self.disk.used_bytes();
+        self.disk.set_capacity(Some(used));
+        let faulty = FAULTY.0 as usize;
+        self.drain(&|model, i| model.lanes[i].pending == 0 || i != faulty)
+            .map_err(|e| format!("on a full disk: {e}"))?;
+        self.disk.set_capacity(None);
+        Ok(())
     }
 
     /// There is room again, so publishes are accepted again.

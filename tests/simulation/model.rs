@@ -534,8 +534,6 @@ impl Model {
             self.latest.get(&ident) == Some(&position) && !self.may_be_forgotten(position)
         });
         let pending = stored.deliveries.iter().any(|d| d.settled.is_none());
-        // KNOWN
-        let remembered = remembered && !stored.sent.is_exactly_once();
         ensure!(
             found.is_some() || !(remembered || pending),
             "position {position} isn't found (pending: {pending}, in the window: {remembered})"

@@ -17,6 +17,9 @@ use stats::Stats;
 use std::fmt;
 use world::World;
 
+/// Of each family.
+const HISTORIES: u64 = 500;
+
 const CALM: Trouble = Trouble {
     failing: false,
     full: false,
@@ -98,26 +101,104 @@ fn play_all(usual: u64, trouble: Trouble) -> Stats {
     all
 }
 
+/// What a family of histories must have met.
+fn expect_met(stats: &Stats, not: &[&str]) {
+    let mut missing = stats.missing();
+    missing.retain(|name| !not.contains(name));
+    let alone = number_from_env("CAUSEWAY_SIM_SEED").is_some();
+    assert!(
+        alone || missing.is_empty(),
+        "never met: {missing:?} in {stats:?}"
+    );
+}
+
 #[test]
 fn histories_with_crashes_alone() {
-    let stats = play_all(400, CALM);
-    eprintln!("{stats:?}");
+    let stats = play_all(HISTORIES, CALM);
+    expect_met(&stats, &["journal_failures"]);
 }
 
 #[test]
 fn histories_with_failing_calls() {
-    let stats = play_all(400, FAILING);
-    eprintln!("{stats:?}");
+    let stats = play_all(HISTORIES, FAILING);
+    expect_met(&stats, &[]);
 }
 
 #[test]
 fn histories_on_a_disk_that_is_full_now_and_then() {
-    let stats = play_all(400, FULL);
-    eprintln!("{stats:?}");
+    let stats = play_all(HISTORIES, FULL);
+    expect_met(&stats, &["journal_failures"]);
 }
 
 #[test]
 fn histories_with_all_kinds_of_trouble() {
-    let stats = play_all(400, ALL);
-    eprintln!("{stats:?}");
+    let stats = play_all(HISTORIES, ALL);
+    expect_met(&stats, &[]);
+}
+
+#[test]
+fn a_history_is_reproducible() {
+    for seed in [3, 77, 4242] {
+        let trace = || {
+            let mut world = World::new(seed, ALL, Faults::none(), true);
+            let result = world.play();
+            (result, world.trace())
+        };
+        let (first, again) = (trace(), trace());
+        assert!(
+            first == again,
+            "seed {seed} took another way the second time"
+        );
+        assert_ne!(first.1, String::new());
+    }
+}
+
+#[cfg(feature = "faults")]
+mod planted {
+    use super::*;
+    use causeway::faults::Fault;
+
+    /// So many seeds may pass before a planted fault shows.
+    const WITHIN: u64 = 40;
+
+    fn is_seen(fault: Fault, words: &[&str]) {
+        let planted = Faults::only(fault);
+        let first = (0..WITHIN).find_map(|seed| play(seed, CALM, planted, false).err());
+        let violation = first.unwrap_or_else(|| panic!("{fault} isn't seen in {WITHIN} histories"));
+        assert!(
+            words.iter().any(|word| violation.what.contains(word)),
+            "{fault} is seen as something else: {violation}"
+        );
+    }
+
+    #[test]
+    fn an_ack_before_the_sync_is_seen() {
+        is_seen(
+            Fault::AckBeforeFsync,
+            &["were acknowledged, recovery found"],
+        );
+    }
+
+    #[test]
+    fn dropping_when_full_is_seen() {
+        is_seen(Fault::DropWhenFull, &["though lane"]);
+    }
+
+    #[test]
+    fn settling_before_the_delivery_is_seen() {
+        is_seen(
+            Fault::SettleBeforeDelivery,
+            &["is settled as Delivered, which it isn't"],
+        );
+    }
+
+    #[test]
+    fn reordering_on_retry_is_seen() {
+        is_seen(Fault::ReorderOnRetry, &["before its elder"]);
+    }
+
+    #[test]
+    fn forgetting_an_id_is_seen() {
+        is_seen(Fault::ForgetId, &["was accepted again"]);
+    }
 }

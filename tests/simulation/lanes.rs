@@ -111,7 +111,7 @@ impl SimLane {
                 self.housekeep(around);
                 Ok(())
             }
-            29 if around.rng.u8(..150) == 0 => {
+            29 if around.rng.u8(..40) == 0 => {
                 self.drop_all(around);
                 Ok(())
             }

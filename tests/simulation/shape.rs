@@ -39,6 +39,8 @@ pub struct Shape {
     /// How many identities publishers use, in each of two topics.
     pub ids: u8,
     pub keys: u8,
+    /// Publishes at once, at most.
+    pub burst: u8,
     /// Of the payloads that are large.
     pub large_bytes: usize,
     /// By lane.
@@ -79,6 +81,7 @@ impl Shape {
             },
             ids: rng.u8(2..12),
             keys: rng.u8(1..6),
+            burst: [3, 6, 20][rng.usize(..3)],
             // With its plan a record is at most half of what the smallest segment takes.
             large_bytes: rng.usize(400..(min as usize - 4096) / 3),
             backlog_bytes: std::array::from_fn(|_| match rng.u8(..3) {

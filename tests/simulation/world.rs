@@ -173,7 +173,7 @@ impl World {
     }
 
     fn publish(&mut self) {
-        for _ in 0..self.rng.u8(1..6) {
+        for _ in 0..self.rng.u8(1..=self.shape.burst) {
             let wall = self.clock.wall();
             let hasher = self.process().shared.hasher;
             let mut publisher = Publisher {
@@ -830,11 +830,18 @@ impl World {
         }
     }
 
-    /// Promise 11: settlements have space set aside.
+    /// Promise 11: settlements have space set aside. What is all settled gives its space back.
     fn drain_on_a_full_disk(&mut self) -> Check {
-        self.keeper_step();
+        for _ in 0..self.rng.u8(1..100) {
+            self.publish_plain(FAULTY);
+        }
+        for _ in 0..4 {
+            self.journal_step(&mut Vec::new())?;
+            self.keeper_step();
+        }
         let used = self.disk.used_bytes();
         self.disk.set_capacity(Some(used));
+        self.note(|| format!("{used} bytes are used, and there are no more"));
         let faulty = FAULTY.0 as usize;
         self.drain(&|model, i| model.lanes[i].pending == 0 || i != faulty)
             .map_err(|e| format!("on a full disk: {e}"))?;
@@ -845,24 +852,31 @@ impl World {
     /// There is room again, so publishes are accepted again.
     fn publish_everywhere(&mut self) {
         for lane in [STREAM, STRICT, FAULTY, HANGING] {
-            let wall = self.clock.wall();
-            let hasher = self.process().shared.hasher;
-            let mut publisher = Publisher {
-                shape: &self.shape,
-                rng: &mut self.rng,
-                wall,
-            };
-            let (submission, sent) = publisher.plain(self.numbers, lane, &hasher);
-            self.numbers += 1;
-            self.submit(submission, sent);
+            self.publish_plain(lane);
         }
+    }
+
+    fn publish_plain(&mut self, lane: LaneId) {
+        let wall = self.clock.wall();
+        let hasher = self.process().shared.hasher;
+        let mut publisher = Publisher {
+            shape: &self.shape,
+            rng: &mut self.rng,
+            wall,
+        };
+        let (submission, sent) = publisher.plain(self.numbers, lane, &hasher);
+        self.numbers += 1;
+        self.submit(submission, sent);
     }
 
     fn drain(&mut self, is_done: &dyn Fn(&Model, usize) -> bool) -> Check {
         for _ in 0..MAX_ROUNDS {
             let process = self.process();
             let queued = process.publishes.len() + process.settlements.len();
-            if queued == 0 && (0..LANES).all(|i| is_done(&self.model, i)) {
+            if process.settlements.is_empty()
+                && (process.publishes.is_empty() || self.has_no_room())
+                && (0..LANES).all(|i| is_done(&self.model, i))
+            {
                 return Ok(());
             }
             let mut wrong = Vec::new();
@@ -891,6 +905,11 @@ impl World {
         Err(format!(
             "not settled: {left:?}, queued {queued:?}, {space:?}, {problem:?}\n{views:#?}"
         ))
+    }
+
+    fn has_no_room(&self) -> bool {
+        let free = self.disk.free_bytes(Path::new("/data"));
+        free.is_ok_and(|free| free < self.shape.keep_free_bytes)
     }
 
     fn sleep(&mut self) {

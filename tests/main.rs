@@ -9,3 +9,4 @@ mod journal_repair;
 mod log_sim;
 mod oracle;
 mod shown_by;
+mod simulation;

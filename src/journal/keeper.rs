@@ -104,10 +104,10 @@ impl Keeper {
 
     /// One round without a checkpoint.
     pub fn step(&mut self) {
-        let result = self
-            .make_ready()
-            .and_then(|()| self.write_indexes())
-            .and_then(|()| self.give_back());
+        // Giving back comes first: a full disk has no room for anything else until it did.
+        let indexed = self.write_indexes();
+        let given = self.give_back();
+        let result = self.make_ready().and(indexed).and(given);
         self.note(result);
     }
 
@@ -156,6 +156,13 @@ impl Keeper {
     fn write_indexes(&mut self) -> io::Result<()> {
         let mut left = self.sealed.take().into_iter();
         while let Some(sealed) = left.next() {
+            if self
+                .segments_of(&[sealed.segment.header.last_seq])
+                .is_empty()
+            {
+                // Given back before there was room for its index.
+                continue;
+            }
             let result = self.write_index(&sealed.segment, &sealed.ids);
             if let Err(e) = result {
                 // Only a cache, but wanted: tried again in the next round.

@@ -109,9 +109,11 @@ fn planted(fault: &'static str, kinds: &[Kind]) {
             ));
             return;
         }
-        others.push_str(&format!("\nseed {seed}: {report}"));
+        let unseen = format!("seed {seed}: {report}\n");
+        say(&format!("oracle: {fault}: not found with {unseen}"));
+        others.push_str(&unseen);
     }
-    panic!("{fault}: planted, and not found with {SEEDS_FOR_A_FAULT} seeds:{others}");
+    panic!("{fault}: planted, and not found with {SEEDS_FOR_A_FAULT} seeds:\n{others}");
 }
 
 fn judge(setup: &Setup, report: &Report) {

@@ -105,12 +105,18 @@ fn faults() -> Result<Faults, String> {
     Ok(Faults::none())
 }
 
-/// The test build's disk forgets at SIGKILL what a power cut would.
+/// The test build's disk forgets at SIGKILL what a power cut would. `CAUSEWAY_SYNC_DELAY_MS` makes
+/// its syncs as slow as a disk's: what waits for them is then often in doubt when a kill comes.
 #[cfg(feature = "faults")]
 pub fn disk() -> Arc<dyn Disk> {
-    Arc::new(crate::log::volatile::VolatileDisk::new(
-        crate::log::volatile::VolatileControl::default(),
-    ))
+    let control = crate::log::volatile::VolatileControl::default();
+    if let Ok(text) = std::env::var("CAUSEWAY_SYNC_DELAY_MS") {
+        match text.parse() {
+            Ok(delay_ms) => control.set_sync_delay(std::time::Duration::from_millis(delay_ms)),
+            Err(e) => tracing::error!("CAUSEWAY_SYNC_DELAY_MS: {text:?}: {e}"),
+        }
+    }
+    Arc::new(crate::log::volatile::VolatileDisk::new(control))
 }
 
 #[cfg(not(feature = "faults"))]

@@ -8,6 +8,7 @@ use super::shape::{FAULTY, HANGING, LANE_NAMES, LANES, STREAM, STRICT, Shape, Tr
 use super::stats::Stats;
 use crate::support::sim_disk::{Call, SimDisk};
 use causeway::clock::{Clock, Wall};
+use causeway::egress::DeadLetterLog;
 use causeway::egress::NameBook;
 use causeway::egress::stream::{
     From, JournalState, Retention, StreamDestination, StreamLog, StreamOptions,
@@ -17,7 +18,7 @@ use causeway::journal::{
     self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
     Submission, Walk, lookup,
 };
-use causeway::lane::{DeadLetterLog, Lane, OnReject};
+use causeway::lane::{Lane, OnReject};
 use causeway::log::disk::Disk;
 use causeway::log::{LogKind, Sizes};
 use causeway::message::{LaneId, Outcome, Position, RouteId, Settlement};

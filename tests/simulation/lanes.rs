@@ -8,7 +8,8 @@ use causeway::clock::{Clock, Wall};
 use causeway::egress::stream::StreamDestination;
 use causeway::egress::{KeyOrder, Verdict};
 use causeway::journal::{LaneFeed, SettleGroup, SinkMarks};
-use causeway::lane::{Batch, DeadLetterLog, DeadLetterSink, Lane, SinkError, Written};
+use causeway::egress::DeadLetterLog;
+use causeway::lane::{Batch, DeadLetterSink, Lane, SinkError, Written};
 use causeway::message::{
     Delivery, DeliveryId, DiscardReason, LaneId, Outcome, Position, Settlement,
 };

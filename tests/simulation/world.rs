@@ -17,7 +17,8 @@ use causeway::journal::{
     self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
     Submission, Walk, lookup,
 };
-use causeway::lane::{DeadLetterLog, Lane, OnReject};
+use causeway::egress::DeadLetterLog;
+use causeway::lane::{Lane, OnReject};
 use causeway::log::disk::Disk;
 use causeway::log::{LogKind, Sizes};
 use causeway::message::{LaneId, Outcome, Position, RouteId, Settlement};

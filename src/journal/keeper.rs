@@ -154,12 +154,10 @@ impl Keeper {
     }
 
     fn write_indexes(&mut self) -> io::Result<()> {
+        let all = self.shared.reader.shared().segments();
         let mut left = self.sealed.take().into_iter();
         while let Some(sealed) = left.next() {
-            if self
-                .segments_of(&[sealed.segment.header.last_seq])
-                .is_empty()
-            {
+            if !all.iter().any(|s| Arc::ptr_eq(s, &sealed.segment)) {
                 // Given back before there was room for its index.
                 continue;
             }

@@ -8,7 +8,6 @@ use super::shape::{FAULTY, HANGING, LANE_NAMES, LANES, STREAM, STRICT, Shape, Tr
 use super::stats::Stats;
 use crate::support::sim_disk::{Call, SimDisk};
 use causeway::clock::{Clock, Wall};
-use causeway::egress::DeadLetterLog;
 use causeway::egress::NameBook;
 use causeway::egress::stream::{
     From, JournalState, Retention, StreamDestination, StreamLog, StreamOptions,
@@ -18,6 +17,7 @@ use causeway::journal::{
     self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
     Submission, Walk, lookup,
 };
+use causeway::egress::DeadLetterLog;
 use causeway::lane::{Lane, OnReject};
 use causeway::log::disk::Disk;
 use causeway::log::{LogKind, Sizes};

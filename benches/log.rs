@@ -13,7 +13,7 @@ use causeway::message::Epoch;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 pub const ROUNDS: usize = 11;
 /// (records a batch, batches a round): each round some tenths of a second.
@@ -63,7 +63,17 @@ struct Writer {
     record: Record,
     buffer: Vec<u8>,
     clock: Clock,
-    helper: SyncSender<()>,
+    helper: Option<SyncSender<()>>,
+    helper_thread: Option<JoinHandle<()>>,
+}
+
+/// The helper is waited for: it works in a folder that is about to vanish.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.helper = None;
+        let ended = self.helper_thread.take().map(JoinHandle::join);
+        assert!(ended.is_none_or(|e| e.is_ok()), "the helper failed");
+    }
 }
 
 impl Writer {
@@ -88,7 +98,7 @@ impl Writer {
             shared.prepare().expect("room for it");
         }
         let (helper, calls) = mpsc::sync_channel(64);
-        thread::spawn(move || {
+        let helper_thread = thread::spawn(move || {
             while let Ok(()) = calls.recv() {
                 let mut gone = shared.segments();
                 gone.truncate(gone.len().saturating_sub(KEPT_SEGMENTS));
@@ -103,7 +113,8 @@ impl Writer {
             record: Record::new(noise(RECORD_BYTES)),
             buffer: Vec::new(),
             clock: Clock::system(),
-            helper,
+            helper: Some(helper),
+            helper_thread: Some(helper_thread),
         }
     }
 
@@ -122,7 +133,8 @@ impl Writer {
         for _ in 0..batches {
             let sealed = watch.time(|| self.append(records));
             if sealed {
-                self.helper.send(()).expect("the helper runs");
+                let helper = self.helper.as_ref().expect("it is there until the end");
+                helper.send(()).expect("the helper runs");
             }
         }
         watch

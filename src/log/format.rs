@@ -18,7 +18,7 @@ pub const NO_POSITION: u64 = u64::MAX;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"CAUSEWAY";
 const SEGMENT_FIELDS_BYTES: usize = 64;
-const BATCH_MAGIC: u32 = 0x3142_5743; // "CWB1"
+pub const BATCH_MAGIC: u32 = 0x3142_5743; // "CWB1"
 
 /// Whose log it is: a journal is never mistaken for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use super::disk::DiskFile;
 use super::format::{
-    BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, body_matches,
+    BATCH_ALIGN, BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
+    body_matches,
 };
 use crate::message::Position;
 use std::io;
@@ -270,6 +271,12 @@ impl<'a> Scanner<'a> {
     ) -> io::Result<Option<(u64, BatchHeader)>> {
         let mut at = from.next_multiple_of(BATCH_ALIGN);
         while self.fill(at, BATCH_HEADER_BYTES)? {
+            let ahead = &self.window[(at - self.window_at) as usize..];
+            let skipped = before_magic(ahead) as u64;
+            if skipped > 0 {
+                at += skipped;
+                continue;
+            }
             if let Some(header) = decode(self.bytes(at, BATCH_HEADER_BYTES)) {
                 return Ok(Some((at, header)));
             }
@@ -306,4 +313,14 @@ impl<'a> Scanner<'a> {
         let start = (at - self.window_at) as usize;
         &self.window[start..start + len]
     }
+}
+
+/// How many bytes can be passed over because no batch header begins in them: starts look at whole
+/// segments for what may stand behind their data, and nearly all of that is zeros.
+fn before_magic(bytes: &[u8]) -> usize {
+    const ALIGN: usize = BATCH_ALIGN as usize;
+    let magic = BATCH_MAGIC.to_le_bytes();
+    let mut words = bytes.chunks_exact(ALIGN);
+    let found = words.position(|word| word[..magic.len()] == magic);
+    found.unwrap_or(bytes.len() / ALIGN) * ALIGN
 }

@@ -5,10 +5,10 @@ use super::model::{Check, Model};
 use super::shape::Shape;
 use super::stats::Stats;
 use causeway::clock::{Clock, Wall};
+use causeway::egress::DeadLetterLog;
 use causeway::egress::stream::StreamDestination;
 use causeway::egress::{KeyOrder, Verdict};
 use causeway::journal::{LaneFeed, SettleGroup, SinkMarks};
-use causeway::egress::DeadLetterLog;
 use causeway::lane::{Batch, DeadLetterSink, Lane, SinkError, Written};
 use causeway::message::{
     Delivery, DeliveryId, DiscardReason, LaneId, Outcome, Position, Settlement,

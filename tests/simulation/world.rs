@@ -8,6 +8,7 @@ use super::shape::{FAULTY, HANGING, LANE_NAMES, LANES, STREAM, STRICT, Shape, Tr
 use super::stats::Stats;
 use crate::support::sim_disk::{Call, SimDisk};
 use causeway::clock::{Clock, Wall};
+use causeway::egress::DeadLetterLog;
 use causeway::egress::NameBook;
 use causeway::egress::stream::{
     From, JournalState, Retention, StreamDestination, StreamLog, StreamOptions,
@@ -17,7 +18,6 @@ use causeway::journal::{
     self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
     Submission, Walk, lookup,
 };
-use causeway::egress::DeadLetterLog;
 use causeway::lane::{Lane, OnReject};
 use causeway::log::disk::Disk;
 use causeway::log::{LogKind, Sizes};
@@ -783,7 +783,6 @@ impl World {
     /// Everything works from now on, but for the destination that hangs: then everything else is
     /// settled. Then it works too.
     fn finish(&mut self) -> Check {
-        let was_full = self.trouble.full;
         self.trouble = Trouble {
             failing: false,
             full: false,
@@ -792,9 +791,6 @@ impl World {
         self.disk.set_capacity(None);
         self.recover()?;
         self.heal();
-        if was_full {
-            self.drain_on_a_full_disk()?;
-        }
         self.publish_everywhere();
         let hanging = HANGING.0 as usize;
         self.drain(&|model, i| model.lanes[i].pending == 0 || i == hanging)
@@ -829,25 +825,6 @@ impl World {
             let settings = self.shape.settings(LaneId(i as u32));
             self.process().lanes[i].lane.tune(&settings);
         }
-    }
-
-    /// Promise 11: settlements have space set aside. What is all settled gives its space back.
-    fn drain_on_a_full_disk(&mut self) -> Check {
-        for _ in 0..self.rng.u8(1..100) {
-            self.publish_plain(FAULTY);
-        }
-        for _ in 0..4 {
-            self.journal_step(&mut Vec::new())?;
-            self.keeper_step();
-        }
-        let used = self.disk.used_bytes();
-        self.disk.set_capacity(Some(used));
-        self.note(|| format!("{used} bytes are used, and there are no more"));
-        let faulty = FAULTY.0 as usize;
-        self.drain(&|model, i| model.lanes[i].pending == 0 || i != faulty)
-            .map_err(|e| format!("on a full disk: {e}"))?;
-        self.disk.set_capacity(None);
-        Ok(())
     }
 
     /// There is room again, so publishes are accepted again.

@@ -52,6 +52,8 @@ pub struct Journal {
     running_base_ms: u64,
     started: Mono,
     last_wall_ms: u64,
+    /// The running time at the start of the step: one look at the clock for all of a batch.
+    now: Running,
     buffer: Vec<u8>,
     /// Of the batch in the making, by lane.
     charged: Vec<u64>,
@@ -118,6 +120,7 @@ impl Journal {
             clock: parts.clock,
             running_base_ms: parts.running_ms,
             last_wall_ms: parts.wall_ms,
+            now: Running(parts.running_ms),
             buffer: Vec::new(),
             charged: Vec::new(),
             notices: Vec::new(),
@@ -189,6 +192,7 @@ impl Journal {
 
     fn housekeep_window(&mut self) {
         let now = self.running();
+        self.now = now;
         self.window.expire(now, EXPIRE_A_STEP);
         self.shared.set_running_ms(now.0);
         for (first, end) in self.shared.take_forgotten() {

@@ -55,7 +55,7 @@ impl Journal {
     /// The answer to a submission whose identity is in the window.
     pub(super) fn known(&self, submission: &Submission) -> Option<Answer> {
         let print = submission.fingerprint.as_ref()?;
-        let seen = self.window.get(print.key, self.running())?;
+        let seen = self.window.get(print.key, self.now)?;
         let counters = &self.shared.counters;
         let id = submission.id().unwrap_or_default().to_owned();
         if seen.content != print.content && !print.derived {
@@ -103,7 +103,7 @@ impl Journal {
         if self.shared.space() == Space::DiskFull {
             return Err(Refusal::JournalFull("the disk is nearly full".into()));
         }
-        if submission.fingerprint.is_some() && !self.window.has_room(self.running()) {
+        if submission.fingerprint.is_some() && !self.window.has_room(self.now) {
             return Err(Refusal::DedupFull {
                 entries: self.window.len(),
             });
@@ -142,7 +142,7 @@ impl Journal {
                 exactly_once,
             };
             self.window
-                .admit(entry, self.running())
+                .admit(entry, self.now)
                 .expect("room was checked");
         }
         let id = match submission.id() {

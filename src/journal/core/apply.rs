@@ -158,7 +158,7 @@ impl Journal {
             .iter()
             .any(|l| l.ledger().owed().contains_position(position))
         {
-            self.window.settled(position, self.running());
+            self.window.settled(position, self.now);
         }
     }
 }

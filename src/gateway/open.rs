@@ -443,7 +443,7 @@ impl Opener<'_> {
         settled: &mut VecDeque<SettleGroup>,
     ) -> Result<(), String> {
         let lane = self.lane.id;
-        let settlements = journal::settlements_for(journal.shared(), lane, held, outcome)
+        let settlements = journal::settlements_for(journal.shared(), lane, held, outcome, settled)
             .map_err(|e| format!("{}: {e}", self.lane.name))?;
         if !settlements.is_empty() {
             tracing::info!(lane = %self.lane.name, deliveries = settlements.len(),

@@ -10,12 +10,13 @@ use super::restore::{Found, Restore};
 use super::snapshot::Snapshot;
 use super::state::Shared;
 use super::window::WindowLimits;
-use super::{DOOR_LANE, DOOR_ROUTE, JournalError};
+use super::{DOOR_LANE, DOOR_ROUTE, JournalError, SettleGroup};
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::log::disk::Disk;
 use crate::log::{self, Checkpoints, Cut, LogKind, OpenOptions, Sizes};
 use crate::message::{DeliveryId, Epoch, Outcome, Settlement};
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -227,21 +228,28 @@ fn add_lanes(shared: &Shared, mut ledgers: Vec<LaneLedger>) {
     }
 }
 
-/// What a sink holds already counts as settled: before its lane starts.
+/// What a sink holds already counts as settled: before its lane starts. What waits to be settled is
+/// left out: a stream may hold what it was in doubt about, and the dead letters too, because an
+/// operator dropped it.
 pub fn settlements_for(
     shared: &Shared,
     lane: crate::message::LaneId,
     held: &[DeliveryId],
     outcome: Outcome,
+    waiting: &VecDeque<SettleGroup>,
 ) -> Result<Vec<Settlement>, crate::log::ReadError> {
     let Some(state) = shared.lane(lane) else {
         return Ok(Vec::new());
     };
+    let waiting = waiting.iter().filter(|group| group.lane == lane);
+    let settled: HashSet<DeliveryId> = waiting
+        .flat_map(|group| group.settlements.iter().map(|s| s.at))
+        .collect();
     let mut owed: Vec<DeliveryId> = {
         let ledger = state.ledger();
         held.iter()
             .copied()
-            .filter(|at| ledger.owed().contains(*at))
+            .filter(|at| ledger.owed().contains(*at) && !settled.contains(at))
             .collect()
     };
     owed.sort_unstable();

@@ -20,7 +20,7 @@ use faults::{Faults, Verdict};
 use inode::Inode;
 pub use inode::{BLOCK_BYTES, SECTOR_BYTES};
 use names::{InodeId, Names};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -269,10 +269,10 @@ impl State {
     }
 
     fn used_bytes(&self) -> u64 {
-        let named = |id: &InodeId| self.names.files().any(|(_, n)| n == *id);
+        let named: BTreeSet<InodeId> = self.names.files().map(|(_, id)| id).collect();
         self.inodes
             .iter()
-            .filter(|(id, inode)| inode.open > 0 || named(id))
+            .filter(|(id, inode)| inode.open > 0 || named.contains(id))
             .map(|(_, inode)| inode.allocated_bytes())
             .sum()
     }

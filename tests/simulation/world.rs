@@ -714,7 +714,7 @@ impl World {
                 },
             )
         };
-        match journal::settlements_for(&shared, lane, &opened.held, outcome) {
+        match journal::settlements_for(&shared, lane, &opened.held, outcome, &process.settlements) {
             Ok(settlements) if settlements.is_empty() => {}
             Ok(settlements) => process.settlements.push_back(SettleGroup {
                 lane,

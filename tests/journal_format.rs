@@ -270,6 +270,9 @@ fn what_is_checked_in_opens_and_says_what_it_should() {
     for (id, payload, position) in [("both", "for both", 0), ("once", "exactly", 2)] {
         let again = house.submission(Some(id), payload.as_bytes(), 1, Guarantee::AtLeastOnce);
         let accepted = house.publish(again);
-        assert_eq!((accepted.position.0, accepted.duplicate), (position, true));
+        assert_eq!(
+            (accepted.position.0, accepted.is_duplicate()),
+            (position, true)
+        );
     }
 }

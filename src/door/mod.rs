@@ -70,13 +70,16 @@ impl Door {
         };
         let (ack, ack_timeout) = (planned.plan.ack, planned.plan.ack_timeout);
         let submission = self.submission(envelope, planned, scope);
+        let message = Arc::clone(submission.message());
         let answer = self.journal.submit(submission).await;
         let accepted = answer.map_err(|_| Refusal::Stopping)??;
+        let position = accepted.position;
+        let duplicate = accepted.is_duplicate();
+        let targets = accepted
+            .original
+            .unwrap_or_else(|| planned_targets(&message));
         let words = match ack {
-            Ack::Delivered => {
-                self.outcome(accepted.position, &accepted.targets, ack_timeout)
-                    .await
-            }
+            Ack::Delivered => self.outcome(position, &targets, ack_timeout).await,
             Ack::Received | Ack::Stored => Some(Vec::new()),
         };
         let outcome = match words {
@@ -84,15 +87,15 @@ impl Door {
             None => Awaited::Pending,
         };
         let shared = self.journal.shared();
-        let mut targets = shared.target_states(accepted.position, &accepted.targets);
+        let mut targets = shared.target_states(position, &targets);
         for (target, state) in targets.iter_mut().zip(words.unwrap_or_default()) {
             // Heard from the lane: the journal has it a moment later.
             target.state = state;
         }
         let receipt = Receipt {
-            id: Some(accepted.id),
-            position: Some(accepted.position),
-            duplicate: accepted.duplicate,
+            id: Some(self.id_of(&message, position)),
+            position: Some(position),
+            duplicate,
             targets,
         };
         Ok(Published {
@@ -100,6 +103,15 @@ impl Door {
             ack,
             outcome,
         })
+    }
+
+    /// The id that a message came with, else the one that its position makes.
+    fn id_of(&self, message: &Message, position: Position) -> String {
+        let shared = self.journal.shared();
+        match message.envelope.id.as_str() {
+            Some(id) => id.to_owned(),
+            None => message::generated_id(shared.reader.uuid(), shared.epoch, position),
+        }
     }
 
     /// Encodes and checksums on the caller's thread: the journal's only copies.
@@ -212,6 +224,11 @@ impl Door {
         let found = self.message_at(principal, position).await?;
         Ok(found.filter(|receipt| receipt.id.as_deref() == Some(id)))
     }
+}
+
+fn planned_targets(message: &Message) -> Vec<(RouteId, LaneId)> {
+    let targets = message.plan.targets.iter();
+    targets.map(|t| (t.route, t.lane)).collect()
 }
 
 /// `[unrouted] action = "drop"`: taken, and nothing is kept of it.

@@ -9,7 +9,9 @@ mod apply;
 mod naming;
 
 use super::idlog::IdLog;
+use super::idtable::Targets;
 use super::settlements::SettlementGroup;
+use super::shapes::ShapeMemo;
 use super::snapshot::{ExactlyOnceId, Snapshot};
 use super::state::{LaneState, Shared};
 use super::window::{Running, Window};
@@ -17,7 +19,7 @@ use super::{SettleGroup, Submission};
 use crate::clock::{Clock, Mono};
 use crate::faults::Faults;
 use crate::log::{Batch, Cursor, Log, Record, Stamp, Urgency};
-use crate::message::{Epoch, LaneId, Ordinal, Position, Refusal, RouteId};
+use crate::message::{Delivery, Epoch, Ordinal, Position, Refusal};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,11 +35,17 @@ pub type Answer = Result<Accepted, Refusal>;
 /// An envelope that is durable in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    pub id: String,
     pub position: Position,
-    pub duplicate: bool,
-    /// (route, lane) for each ordinal.
-    pub targets: Vec<(RouteId, LaneId)>,
+    /// Of a duplicate: where the original goes, (route, lane) for each ordinal. A fresh one goes
+    /// where its own plan says.
+    pub original: Option<Targets>,
+}
+
+impl Accepted {
+    #[must_use]
+    pub const fn is_duplicate(&self) -> bool {
+        self.original.is_some()
+    }
 }
 
 pub struct Journal {
@@ -54,9 +62,10 @@ pub struct Journal {
     last_wall_ms: u64,
     /// The running time at the start of the step: one look at the clock for all of a batch.
     now: Running,
-    buffer: Vec<u8>,
-    /// Of the batch in the making, by lane.
-    charged: Vec<u64>,
+    /// Bytes that each lane's backlog has left, less what the batch in the making charges.
+    left: Vec<u64>,
+    shape_memo: ShapeMemo,
+    buffers: Buffers,
     /// Catalog entries that wait for a batch.
     pub(super) notices: Vec<Record>,
     faults: Faults,
@@ -66,11 +75,20 @@ pub struct Journal {
     unwritten: Option<Pending>,
 }
 
+/// What one batch leaves to the next, so that nothing as large as a batch is allocated for each.
+#[derive(Default)]
+struct Buffers {
+    bytes: Vec<u8>,
+    fresh: Vec<Fresh>,
+    /// By lane.
+    fed: Vec<Vec<Delivery>>,
+}
+
 /// The batch in the making.
 struct Pending {
     batch: Batch,
     fresh: Vec<Fresh>,
-    settled: Vec<SettleGroup>,
+    settled: Vec<(SettleGroup, SettlementGroup)>,
     urgency: Urgency,
 }
 
@@ -102,6 +120,8 @@ pub(super) struct Parts {
 pub struct Step {
     /// For the submissions taken from the front of the queue, in order.
     pub answers: Vec<Answer>,
+    /// Records that were written: whoever has time frees them.
+    pub spent: Vec<Record>,
     /// The log has no room for what is left until the housekeeper made some.
     pub stalled: bool,
     /// A segment was filled: the housekeeper has work.
@@ -121,8 +141,9 @@ impl Journal {
             running_base_ms: parts.running_ms,
             last_wall_ms: parts.wall_ms,
             now: Running(parts.running_ms),
-            buffer: Vec::new(),
-            charged: Vec::new(),
+            left: Vec::new(),
+            shape_memo: ShapeMemo::new(),
+            buffers: Buffers::default(),
             notices: Vec::new(),
             faults: parts.faults,
             epochs: parts.epochs,
@@ -178,11 +199,11 @@ impl Journal {
         let mut answers = Vec::new();
         self.decide(publishes, &mut pending, &mut answers, &mut step);
         if pending.batch.is_empty() {
-            self.buffer = pending.batch.into_buffer();
+            self.buffers.bytes = pending.batch.into_buffer();
             step.stalled |= !settlements.is_empty();
-            step.answers.extend(answers);
+            step.answer(answers);
         } else if self.faults.ack_before_fsync() && !answers.is_empty() {
-            step.answers.extend(answers);
+            step.answer(answers);
             self.unwritten = Some(pending);
         } else {
             self.write(pending, answers, &mut step);
@@ -218,7 +239,7 @@ impl Journal {
 
     /// Starts a batch with what rides along: catalog entries and settlements.
     fn begin(&mut self, settlements: &mut VecDeque<SettleGroup>) -> Pending {
-        let buffer = std::mem::take(&mut self.buffer);
+        let buffer = std::mem::take(&mut self.buffers.bytes);
         let mut batch = Batch::with_buffer(buffer, self.log.end().position);
         let mut settled = Vec::new();
         let room = self.log.room(Urgency::Essential).min(MAX_BATCH_BYTES);
@@ -229,16 +250,17 @@ impl Journal {
             batch.push_unpositioned(&self.notices.remove(0));
         }
         while let Some(group) = settlements.front() {
-            let record = settlement_record(group);
+            let runs = SettlementGroup::of(group.lane, group.marks, &group.settlements);
+            let record = settlement_record(&runs);
             if batch.disk_bytes() + record.disk_bytes() as u64 + 8 > room {
                 break;
             }
             batch.push_unpositioned(&record);
-            settled.extend(settlements.pop_front());
+            settled.extend(settlements.pop_front().map(|group| (group, runs)));
         }
         Pending {
             batch,
-            fresh: Vec::new(),
+            fresh: std::mem::take(&mut self.buffers.fresh),
             settled,
             urgency: Urgency::Essential,
         }
@@ -246,7 +268,7 @@ impl Journal {
 
     /// The newest position of an identity that is in the window, or not yet indexed.
     #[must_use]
-    pub fn find(&self, key: u128) -> Option<(Position, Vec<(RouteId, LaneId)>)> {
+    pub fn find(&self, key: u128) -> Option<(Position, Targets)> {
         let (position, shape) = match self.window.get(key, self.running()) {
             Some(seen) => (seen.position, seen.shape),
             None => self.ids.find(key)?,
@@ -308,9 +330,19 @@ impl Journal {
     }
 }
 
-fn settlement_record(group: &SettleGroup) -> Record {
+impl Step {
+    fn answer(&mut self, answers: Vec<Answer>) {
+        if self.answers.is_empty() {
+            self.answers = answers;
+        } else {
+            self.answers.extend(answers);
+        }
+    }
+}
+
+fn settlement_record(runs: &SettlementGroup) -> Record {
     let mut body = Vec::new();
-    SettlementGroup::of(group.lane, group.marks, &group.settlements).encode(&mut body);
+    runs.encode(&mut body);
     Record::new(body)
 }
 

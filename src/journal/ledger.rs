@@ -47,7 +47,7 @@ impl Counts {
 /// Nothing was changed by what failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    #[error("delivery {at} is owed already")]
+    #[error("delivery {at}, or one that was given with it, is owed already")]
     OwedTwice { at: DeliveryId },
     /// Settled before, or never planned: `state` tells.
     #[error("of {len} deliveries from {start} on, settled as one, {owed} are owed")]
@@ -145,6 +145,40 @@ impl LaneLedger {
         Ok(())
     }
 
+    /// A batch was accepted: consecutive positions of one ordinal are put in at once. On error the
+    /// deliveries before the run of the one named are owed.
+    pub fn owe_all(
+        &mut self,
+        deliveries: impl IntoIterator<Item = (DeliveryId, u64)>,
+    ) -> Result<(), LedgerError> {
+        let mut deliveries = deliveries.into_iter();
+        let Some((mut start, mut bytes)) = deliveries.next() else {
+            return Ok(());
+        };
+        let mut len = 1;
+        for (at, its_bytes) in deliveries {
+            let follows = at.ordinal == start.ordinal && at.position.0 == start.position.0 + len;
+            if follows {
+                len += 1;
+                bytes += its_bytes;
+            } else {
+                self.owe_run(start, len, bytes)?;
+                (start, len, bytes) = (at, 1, its_bytes);
+            }
+        }
+        self.owe_run(start, len, bytes)
+    }
+
+    fn owe_run(&mut self, start: DeliveryId, len: u64, bytes: u64) -> Result<(), LedgerError> {
+        let positions = start.position.0..=start.position.0 + (len - 1);
+        if self.owed.insert_run(start.ordinal, positions) != len {
+            return Err(LedgerError::OwedTwice { at: start });
+        }
+        self.owed_bytes += bytes;
+        self.counts.planned += len;
+        Ok(())
+    }
+
     /// Another lane owes the delivery in this one's place: as if it had never been planned here.
     /// False if it isn't owed.
     pub fn give_up(&mut self, at: DeliveryId, bytes: u64) -> bool {
@@ -200,9 +234,10 @@ impl LaneLedger {
         *self.counts.of(outcome) += len;
         match outcome {
             Outcome::Delivered => {}
-            Outcome::DeadLettered => self
-                .dead_lettered
-                .insert_run(start.ordinal, run.positions()),
+            Outcome::DeadLettered => {
+                self.dead_lettered
+                    .insert_run(start.ordinal, run.positions());
+            }
             Outcome::Discarded(reason) => {
                 let set = self.discarded.entry(reason).or_default();
                 set.insert_run(start.ordinal, run.positions());

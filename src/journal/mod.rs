@@ -41,7 +41,7 @@ pub use verify::{LaneWalk, Walk, verify};
 pub use window::WindowLimits;
 
 use crate::log::{OpenError, Record};
-use crate::message::{Fingerprint, LaneId, Message, RouteId, Settlement};
+use crate::message::{Fingerprint, Guarantee, LaneId, Message, RouteId, Settlement};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,8 +54,11 @@ pub const DOOR_ROUTE: RouteId = RouteId(0);
 /// An envelope with its plan, encoded, on its way to the journal's thread.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    pub message: Arc<Message>,
-    pub record: Record,
+    message: Arc<Message>,
+    record: Record,
+    /// Where the plan has one plain target: the journal's thread then never looks into the message,
+    /// which another core has just written.
+    sole: Option<SoleTarget>,
     /// None: it came without an id, and no duplicate of it can be known.
     pub fingerprint: Option<Fingerprint>,
     /// By ordinal: whether a delivery goes to the door's dead letters where its lane's backlog is
@@ -63,15 +66,37 @@ pub struct Submission {
     pub dead_letter_when_full: Vec<bool>,
 }
 
+/// What the journal's thread needs to know of a plan's only target.
+#[derive(Clone, Copy, Debug)]
+struct SoleTarget {
+    route: RouteId,
+    lane: LaneId,
+    exactly_once: bool,
+}
+
 impl Submission {
+    #[must_use]
+    pub const fn message(&self) -> &Arc<Message> {
+        &self.message
+    }
+
     /// Encodes and checksums the message: the one copy of its payload.
     #[must_use]
     pub fn new(message: Arc<Message>, fingerprint: Option<Fingerprint>) -> Self {
         let mut body = Vec::new();
         crate::message::record::encode(&message, fingerprint.as_ref(), &mut body);
+        let sole = match &message.plan.targets[..] {
+            [only] if only.dead_letter.is_none() => Some(SoleTarget {
+                route: only.route,
+                lane: only.lane,
+                exactly_once: only.guarantee == Guarantee::ExactlyOnce,
+            }),
+            _ => None,
+        };
         Self {
             message,
             record: Record::new(body),
+            sole,
             fingerprint,
             dead_letter_when_full: Vec::new(),
         }

@@ -8,6 +8,7 @@
 //! all the same, with the shape `UNKNOWN`: once its record is gone, a look-up knows its position
 //! but not its targets. Shapes are never dropped: a journal's checkpoint holds them all.
 
+use super::idtable::Targets;
 use crate::message::wire::{Problem, Reader, WireError, put_varint};
 use crate::message::{LaneId, RouteId};
 use hashbrown::HashTable;
@@ -20,6 +21,7 @@ pub const MAX_SHAPE_TARGETS: usize = 1 << 20;
 pub const UNKNOWN: u32 = u32::MAX;
 
 const TARGET_LEAST_BYTES: usize = 2;
+const MEMO_SHAPES: usize = 16;
 
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
@@ -115,6 +117,41 @@ impl Shapes {
             }
         }
         Ok(shapes)
+    }
+}
+
+/// The shapes that were asked for last, for the journal's thread: no lock, no hashing of all targets.
+pub struct ShapeMemo {
+    known: [Option<(Targets, u32)>; MEMO_SHAPES],
+}
+
+impl ShapeMemo {
+    pub const fn new() -> Self {
+        Self {
+            known: [const { None }; MEMO_SHAPES],
+        }
+    }
+
+    /// The number of a plan's shape; `intern` is asked where it isn't known here.
+    pub fn number(
+        &mut self,
+        targets: impl Iterator<Item = (RouteId, LaneId)> + Clone,
+        intern: impl FnOnce(&Targets) -> u32,
+    ) -> u32 {
+        let place = targets
+            .clone()
+            .next()
+            .map_or(0, |(route, _)| route.0 as usize);
+        let known = &mut self.known[place % MEMO_SHAPES];
+        if let Some((its_targets, shape)) = known
+            && its_targets.iter().copied().eq(targets.clone())
+        {
+            return *shape;
+        }
+        let targets: Targets = targets.collect();
+        let shape = intern(&targets);
+        *known = Some((targets, shape));
+        shape
     }
 }
 

@@ -147,12 +147,12 @@ fn duplicates_conflicts_and_states_survive_a_restart() {
     let answers = house.publish(batch);
     let accepted = answers[0].clone().expect("fresh");
     assert_eq!(
-        (accepted.position, accepted.duplicate),
+        (accepted.position, accepted.is_duplicate()),
         (Position(0), false)
     );
     let duplicate = answers[1].clone().expect("a duplicate");
     assert_eq!(
-        (duplicate.position, duplicate.duplicate),
+        (duplicate.position, duplicate.is_duplicate()),
         (Position(0), true)
     );
     assert!(matches!(
@@ -179,14 +179,17 @@ fn duplicates_conflicts_and_states_survive_a_restart() {
     let answers = house.publish(again);
     let again = answers[0].clone().expect("a duplicate");
     assert!(
-        again.duplicate && again.position == Position(0),
+        again.is_duplicate() && again.position == Position(0),
         "{again:?}"
     );
     assert_eq!(answers[1].clone().expect("fresh").position, Position(2));
     clock.advance(Duration::from_secs(601));
     let late = vec![house.submission(Some("one"), "x")];
     assert!(
-        !house.publish(late)[0].clone().expect("fresh").duplicate,
+        !house.publish(late)[0]
+            .clone()
+            .expect("fresh")
+            .is_duplicate(),
         "the window has passed"
     );
 }

@@ -8,6 +8,7 @@ use super::keeper::{CheckpointImage, Keeper};
 use super::state::Shared;
 use super::{SettleGroup, Submission, lookup};
 use crate::faults::Faults;
+use crate::log::Record;
 use crate::log::disk::Disk;
 use crate::message::{LaneId, LogUuid, Position, Refusal};
 use std::collections::VecDeque;
@@ -37,8 +38,9 @@ type Find = (
 );
 /// A lane's mode and sink, as they are from now on.
 type Description = (LaneId, bool, Option<LogUuid>);
-/// Receipts on their way to the task that sends them.
-pub type Receipts = mpsc::UnboundedReceiver<Vec<(Reply, Answer)>>;
+/// Receipts on their way to the task that sends them, and records that it frees.
+type Outgoing = (Vec<(Reply, Answer)>, Vec<Record>);
+pub type Receipts = mpsc::UnboundedReceiver<Outgoing>;
 
 #[derive(Default)]
 struct Queue {
@@ -123,7 +125,7 @@ pub fn start(
 
 /// Sends receipts from inside the runtime; ends when the journal's thread has.
 pub async fn send_receipts(mut receipts: Receipts) {
-    while let Some(batch) = receipts.recv().await {
+    while let Some((batch, _spent)) = receipts.recv().await {
         for (reply, answer) in batch {
             // A client that went away changes nothing.
             let _ = reply.send(answer);
@@ -274,7 +276,7 @@ impl Work {
 fn run_journal(
     mut journal: Journal,
     threads: &Threads,
-    receipts: &mpsc::UnboundedSender<Vec<(Reply, Answer)>>,
+    receipts: &mpsc::UnboundedSender<Outgoing>,
 ) -> Journal {
     let mut work = Work::default();
     loop {
@@ -361,11 +363,7 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
     )
 }
 
-fn send(
-    step: Step,
-    replies: &mut VecDeque<Reply>,
-    receipts: &mpsc::UnboundedSender<Vec<(Reply, Answer)>>,
-) {
+fn send(step: Step, replies: &mut VecDeque<Reply>, receipts: &mpsc::UnboundedSender<Outgoing>) {
     if step.answers.is_empty() {
         return;
     }
@@ -374,10 +372,10 @@ fn send(
     let unsent = if count <= DIRECT_RECEIPTS {
         batch
     } else {
-        match receipts.send(batch) {
+        match receipts.send((batch, step.spent)) {
             Ok(()) => return,
             // The runtime is gone; so is everybody who waits.
-            Err(mpsc::error::SendError(batch)) => batch,
+            Err(mpsc::error::SendError((batch, _))) => batch,
         }
     };
     for (reply, answer) in unsent {

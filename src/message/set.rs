@@ -164,10 +164,10 @@ impl DeliverySet {
         }
     }
 
-    /// Puts in consecutive deliveries of one ordinal.
-    pub fn insert_run(&mut self, ordinal: Ordinal, positions: RangeInclusive<u64>) {
+    /// Puts in consecutive deliveries of one ordinal, and says how many weren't there.
+    pub fn insert_run(&mut self, ordinal: Ordinal, positions: RangeInclusive<u64>) -> u64 {
         if positions.is_empty() {
-            return;
+            return 0;
         }
         match self.by_ordinal.binary_search_by_key(&ordinal, |(o, _)| *o) {
             Ok(i) => self.by_ordinal[i].1.insert_range(positions),
@@ -175,7 +175,7 @@ impl DeliverySet {
                 self.by_ordinal.insert(i, (ordinal, RoaringTreemap::new()));
                 self.by_ordinal[i].1.insert_range(positions)
             }
-        };
+        }
     }
 
     /// Takes out consecutive deliveries of one ordinal.

@@ -155,7 +155,7 @@ impl Model {
         let first = self.next_position();
         for (sent, answer) in taken {
             match answer {
-                Ok(accepted) if accepted.duplicate => {
+                Ok(accepted) if accepted.is_duplicate() => {
                     self.duplicate(sent, accepted, first, stats)?;
                 }
                 Ok(accepted) => self.fresh(sent, accepted, run, stats)?,
@@ -210,12 +210,6 @@ impl Model {
             Some(id) => id.to_owned(),
             None => generated_id(run.uuid, run.epoch, accepted.position),
         };
-        ensure!(id == accepted.id, "{accepted:?} should be called {id}");
-        let targets = targets_of(&sent.message);
-        ensure!(
-            targets == accepted.targets,
-            "{accepted:?} has other targets"
-        );
         let planned = sent.message.plan.targets.iter().map(|t| t.lane);
         stats.diverted += planned.zip(&lanes).filter(|(a, b)| a != *b).count() as u64;
         self.store(sent.clone(), lanes, self.alive_ms);
@@ -246,13 +240,8 @@ impl Model {
         );
         let targets = targets_of(&original.sent.message);
         ensure!(
-            targets == accepted.targets,
+            Some(targets) == accepted.original,
             "{accepted:?} has other targets than its original"
-        );
-        let id = sent.message.envelope.id.as_str();
-        ensure!(
-            id == Some(&*accepted.id),
-            "{accepted:?} should be called {id:?}"
         );
         original.acked = true;
         stats.duplicates += 1;

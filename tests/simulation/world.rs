@@ -218,7 +218,7 @@ impl World {
         self.stats.rolls += u64::from(step.sealed);
         self.stats.accepted += taken
             .iter()
-            .filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.duplicate))
+            .filter(|(_, a)| a.as_ref().is_ok_and(|a| !a.is_duplicate()))
             .count() as u64;
         let shared = Arc::clone(&process.shared);
         let failure = shared.failure();

@@ -7,10 +7,14 @@ use crate::journal::state::Space;
 use crate::journal::window::Entry;
 use crate::journal::{DOOR_LANE, Submission, records};
 use crate::log::Urgency;
-use crate::message::{self, DeliveryId, LaneId, MessageId, Ordinal, Refusal};
+use crate::message::{DeliveryId, LaneId, MessageId, Ordinal, Refusal, RouteId};
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Few enough to be warm still when their turn comes.
+const WARMED_AHEAD: usize = 32;
 
 impl Journal {
     pub(super) fn decide(
@@ -20,10 +24,17 @@ impl Journal {
         answers: &mut Vec<Answer>,
         step: &mut Step,
     ) {
-        self.charged.clear();
-        self.charged.resize(self.lanes.len(), 0);
+        self.measure_backlogs();
         let room = self.log.room(Urgency::Normal);
-        while let Some(submission) = publishes.front() {
+        let mut warm = 0;
+        loop {
+            if warm == 0 {
+                warm = self.warm(publishes);
+            }
+            let Some(submission) = publishes.front() else {
+                break;
+            };
+            warm -= 1;
             let needed = pending.batch.disk_bytes() + submission.batch_bytes();
             let over = needed > MAX_BATCH_BYTES && !pending.batch.is_empty();
             if over {
@@ -52,16 +63,36 @@ impl Journal {
         }
     }
 
+    /// What each lane's backlog has left. Only this thread changes what a lane owes.
+    fn measure_backlogs(&mut self) {
+        let left = self.lanes.iter().map(|lane| {
+            let backlog = lane.backlog_bytes.load(Ordering::Relaxed);
+            backlog.saturating_sub(lane.ledger().owed_bytes())
+        });
+        self.left.clear();
+        self.left.extend(left);
+    }
+
+    /// Warms the window and the records of the next few, and says of how many.
+    fn warm(&self, publishes: &VecDeque<Submission>) -> usize {
+        let next = publishes.iter().take(WARMED_AHEAD);
+        let keys = next.filter_map(|submission| {
+            black_box(submission.record.body().first());
+            submission.fingerprint.as_ref().map(|print| print.key)
+        });
+        self.window.warm(keys);
+        publishes.len().min(WARMED_AHEAD)
+    }
+
     /// The answer to a submission whose identity is in the window.
     pub(super) fn known(&self, submission: &Submission) -> Option<Answer> {
         let print = submission.fingerprint.as_ref()?;
         let seen = self.window.get(print.key, self.now)?;
         let counters = &self.shared.counters;
-        let id = submission.id().unwrap_or_default().to_owned();
         if seen.content != print.content && !print.derived {
             counters.conflicts.fetch_add(1, Ordering::Relaxed);
             return Some(Err(Refusal::Conflict {
-                id,
+                id: submission.id().unwrap_or_default().to_owned(),
                 position: seen.position,
             }));
         }
@@ -70,10 +101,8 @@ impl Journal {
             .shared
             .read_shapes(|shapes| shapes.get(seen.shape).unwrap_or_default().to_vec());
         Some(Ok(Accepted {
-            id,
             position: seen.position,
-            duplicate: true,
-            targets,
+            original: Some(targets),
         }))
     }
 
@@ -118,8 +147,6 @@ impl Journal {
         diverted: Vec<(Ordinal, Arc<str>)>,
         pending: &mut Pending,
     ) -> Accepted {
-        let plan = &submission.message.plan;
-        let exactly_once = plan.is_exactly_once();
         let position = pending.batch.push(&submission.record);
         for (ordinal, _) in &diverted {
             pending
@@ -129,26 +156,22 @@ impl Journal {
                     ordinal: *ordinal,
                 }));
         }
-        let targets: Vec<_> = plan.targets.iter().map(|t| (t.route, t.lane)).collect();
-        let shape = self
-            .shared
-            .with_shapes(|shapes| shapes.intern(targets.iter().copied()));
+        let shared = &self.shared;
+        let shape = self.shape_memo.number(submission.targets(), |targets| {
+            shared.with_shapes(|shapes| shapes.intern(targets.iter().copied()))
+        });
         if let Some(print) = &submission.fingerprint {
             let entry = Entry {
                 key: print.key,
                 content: print.content,
                 position,
                 shape,
-                exactly_once,
+                exactly_once: submission.is_exactly_once(),
             };
             self.window
                 .admit(entry, self.now)
                 .expect("room was checked");
         }
-        let id = match submission.id() {
-            Some(id) => id.to_owned(),
-            None => message::generated_id(self.log.uuid(), self.shared.epoch, position),
-        };
         pending.urgency = Urgency::Normal;
         pending.fresh.push(Fresh {
             position,
@@ -157,10 +180,8 @@ impl Journal {
             diverted,
         });
         Accepted {
-            id,
             position,
-            duplicate: false,
-            targets,
+            original: None,
         }
     }
 
@@ -170,36 +191,42 @@ impl Journal {
         &mut self,
         submission: &Submission,
     ) -> Result<Vec<(Ordinal, Arc<str>)>, Refusal> {
-        let size_bytes = submission.size_bytes();
+        let bytes = u64::from(submission.size_bytes());
         let mut diverted = Vec::new();
-        let mut charges: Vec<LaneId> = Vec::new();
-        for (ordinal, target) in submission.message.plan.targets.iter().enumerate() {
-            // One more of this plan's deliveries than the lane has been given so far.
-            let more = |lane| {
-                let mine = charges.iter().filter(|l| **l == lane).count() as u64;
-                u64::from(size_bytes) * (mine + 1)
-            };
-            if self.is_full(target.lane, more(target.lane)) {
-                if self.faults.drop_when_full() {
-                    continue;
-                }
-                if !submission.dead_letters_when_full(ordinal) {
-                    return Err(self.full(target.lane));
-                }
-                if self.is_full(DOOR_LANE, more(DOOR_LANE)) {
-                    return Err(self.full(DOOR_LANE));
-                }
-                let reason = records::diverted_reason(&self.lanes[target.lane.0 as usize].name);
-                diverted.push((Ordinal(ordinal as u16), reason));
-                charges.push(DOOR_LANE);
-            } else {
-                charges.push(target.lane);
+        for (ordinal, (_, lane)) in submission.targets().enumerate() {
+            if self.charge_lane(lane, bytes) || self.faults.drop_when_full() {
+                continue;
             }
-        }
-        for lane in charges {
-            self.charged[lane.0 as usize] += u64::from(size_bytes);
+            let may_divert = submission.dead_letters_when_full(ordinal);
+            if !may_divert || !self.charge_lane(DOOR_LANE, bytes) {
+                self.take_back(submission, ordinal, &diverted);
+                return Err(self.full(if may_divert { DOOR_LANE } else { lane }));
+            }
+            let reason = records::diverted_reason(&self.lanes[lane.0 as usize].name);
+            diverted.push((Ordinal(ordinal as u16), reason));
         }
         Ok(diverted)
+    }
+
+    /// False, and nothing charged, if the lane's backlog has less left.
+    fn charge_lane(&mut self, lane: LaneId, bytes: u64) -> bool {
+        let left = &mut self.left[lane.0 as usize];
+        match left.checked_sub(bytes) {
+            Some(less) => {
+                *left = less;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Undoes the charges of the targets before `end`.
+    fn take_back(&mut self, submission: &Submission, end: usize, diverted: &[(Ordinal, Arc<str>)]) {
+        for (ordinal, (_, lane)) in submission.targets().take(end).enumerate() {
+            let is_diverted = diverted.iter().any(|(o, _)| usize::from(o.0) == ordinal);
+            let lane = if is_diverted { DOOR_LANE } else { lane };
+            self.left[lane.0 as usize] += u64::from(submission.size_bytes());
+        }
     }
 
     pub(super) fn full(&self, lane: LaneId) -> Refusal {
@@ -208,13 +235,6 @@ impl Journal {
             lane: lane.name.clone(),
             limit_bytes: lane.backlog_bytes.load(Ordering::Relaxed),
         }
-    }
-
-    pub(super) fn is_full(&self, lane: LaneId, more: u64) -> bool {
-        let state = &self.lanes[lane.0 as usize];
-        let owed = state.ledger().owed_bytes();
-        let charged = self.charged[lane.0 as usize];
-        owed + charged + more > state.backlog_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -225,6 +245,24 @@ impl Submission {
         match &self.message.envelope.id {
             MessageId::None => None,
             MessageId::Publisher(id) | MessageId::Derived(id) => Some(id),
+        }
+    }
+
+    /// Route and lane of each ordinal.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (RouteId, LaneId)> + Clone + '_ {
+        let rest = match self.sole {
+            Some(_) => &[],
+            None => &self.message.plan.targets[..],
+        };
+        let sole = self.sole.map(|only| (only.route, only.lane));
+        sole.into_iter()
+            .chain(rest.iter().map(|t| (t.route, t.lane)))
+    }
+
+    pub(super) fn is_exactly_once(&self) -> bool {
+        match self.sole {
+            Some(only) => only.exactly_once,
+            None => self.message.plan.is_exactly_once(),
         }
     }
 
@@ -244,7 +282,7 @@ impl Submission {
 
     /// What it adds to a batch at most: its record, a note for each diverted target, padding.
     pub(super) fn batch_bytes(&self) -> u64 {
-        let diverts = self.message.plan.targets.len() * records::DIVERT_DISK_BYTES;
+        let diverts = self.targets().count() * records::DIVERT_DISK_BYTES;
         (self.record.disk_bytes() + diverts + 8) as u64
     }
 }

@@ -3,9 +3,9 @@
 use super::{Answer, Fresh, Journal, Pending, Step};
 use crate::journal::idtable::IdEntry;
 use crate::journal::settlements::SettlementGroup;
-use crate::journal::{DOOR_LANE, SettleGroup};
-use crate::log::{AppendError, Stamp};
-use crate::message::{Delivery, DeliveryId, Ordinal, Position, Refusal};
+use crate::journal::{DOOR_LANE, SettleGroup, Submission};
+use crate::log::{AppendError, Record, Stamp};
+use crate::message::{Delivery, DeliveryId, LaneId, Ordinal, Position, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -27,8 +27,8 @@ impl Journal {
                     self.ids.seal(&sealed);
                     step.sealed = true;
                 }
-                self.apply(pending, stamp);
-                step.answers.extend(answers);
+                self.apply(pending, stamp, &mut step.spent);
+                step.answer(answers);
             }
             Err(AppendError::NoRoom) => {
                 // Room was checked before; the batch is lost to a bug, which must not pass for success.
@@ -51,30 +51,42 @@ impl Journal {
     }
 
     /// The batch is durable: ledgers, lanes, window.
-    pub(super) fn apply(&mut self, pending: Pending, stamp: Stamp) {
+    pub(super) fn apply(&mut self, pending: Pending, stamp: Stamp, spent: &mut Vec<Record>) {
         let Pending {
             batch,
-            fresh,
+            mut fresh,
             settled,
             ..
         } = pending;
-        self.buffer = batch.into_buffer();
-        for group in settled {
-            self.settle(&group);
+        self.buffers.bytes = batch.into_buffer();
+        for (group, runs) in &settled {
+            self.settle(group, runs);
         }
-        let mut fed: Vec<Vec<Delivery>> = Vec::new();
+        let counters = &self.shared.counters;
+        counters
+            .accepted
+            .fetch_add(fresh.len() as u64, Ordering::Relaxed);
+        let mut fed = std::mem::take(&mut self.buffers.fed);
         fed.resize_with(self.lanes.len(), Vec::new);
-        for fresh in fresh {
-            self.owe(fresh, stamp, &mut fed);
+        spent.reserve(fresh.len());
+        for fresh in fresh.drain(..) {
+            spent.push(self.feed(fresh, stamp, &mut fed));
         }
-        for (lane, deliveries) in fed.into_iter().enumerate() {
-            if !deliveries.is_empty() {
-                self.lanes[lane].inbox.push(deliveries);
+        for (lane, deliveries) in self.lanes.iter().zip(&mut fed) {
+            if deliveries.is_empty() {
+                continue;
             }
+            let owed = deliveries.iter().map(|d| (d.at, d.size_bytes.into()));
+            let result = lane.ledger().owe_all(owed);
+            result.expect("a position is given once, and an ordinal stands once in a plan");
+            lane.inbox.push(deliveries.drain(..));
         }
+        self.buffers.fed = fed;
+        self.buffers.fresh = fresh;
     }
 
-    pub(super) fn owe(&mut self, fresh: Fresh, stamp: Stamp, fed: &mut [Vec<Delivery>]) {
+    /// Notes the id and makes the deliveries of one envelope; what is left is its record.
+    fn feed(&mut self, fresh: Fresh, stamp: Stamp, fed: &mut [Vec<Delivery>]) -> Record {
         let Fresh {
             position,
             submission,
@@ -89,53 +101,52 @@ impl Journal {
                 position,
                 running_ms: stamp.running_ms,
                 shape,
-                exactly_once: submission.message.plan.is_exactly_once(),
+                exactly_once: submission.is_exactly_once(),
             });
         }
-        for (ordinal, target) in submission.message.plan.targets.iter().enumerate() {
-            let at = DeliveryId {
-                position,
-                ordinal: Ordinal(ordinal as u16),
-            };
-            let diverted = diverted
-                .iter()
-                .find(|(o, _)| *o == at.ordinal)
-                .map(|(_, why)| Arc::clone(why));
-            let lane = if diverted.is_some() {
-                DOOR_LANE
-            } else {
-                target.lane
-            };
-            let dropped = self.faults.drop_when_full() && self.is_full(lane, u64::from(size_bytes));
-            if dropped {
+        let Submission {
+            message,
+            record,
+            sole,
+            fingerprint,
+            ..
+        } = submission;
+        let delivery = |ordinal, message, dead_letter| Delivery {
+            at: DeliveryId { position, ordinal },
+            accepted: stamp.wall,
+            epoch: stamp.epoch,
+            identity: fingerprint.map(|print| print.key),
+            size_bytes,
+            dead_letter,
+            message,
+        };
+        let drops = self.faults.drop_when_full();
+        let is_full = |lane: LaneId| self.left[lane.0 as usize] < size_bytes.into();
+        if let Some(only) = sole
+            && diverted.is_empty()
+            && !drops
+        {
+            fed[only.lane.0 as usize].push(delivery(Ordinal(0), message, None));
+            return record;
+        }
+        for (ordinal, target) in message.plan.targets.iter().enumerate() {
+            let ordinal = Ordinal(ordinal as u16);
+            let diverted = diverted.iter().find(|(o, _)| *o == ordinal);
+            let lane = diverted.map_or(target.lane, |_| DOOR_LANE);
+            if drops && is_full(lane) {
                 continue;
             }
-            let owed = self.lanes[lane.0 as usize]
-                .ledger()
-                .owe(at, size_bytes.into());
-            owed.expect("a position is given once, and an ordinal stands once in a plan");
-            let dead_letter = diverted.or_else(|| target.dead_letter.as_deref().map(Arc::from));
-            fed[lane.0 as usize].push(Delivery {
-                at,
-                accepted: stamp.wall,
-                epoch: stamp.epoch,
-                identity: submission.fingerprint.map(|print| print.key),
-                size_bytes,
-                dead_letter,
-                message: Arc::clone(&submission.message),
-            });
+            let why = diverted.map(|(_, why)| Arc::clone(why));
+            let dead_letter = why.or_else(|| target.dead_letter.as_deref().map(Arc::from));
+            fed[lane.0 as usize].push(delivery(ordinal, Arc::clone(&message), dead_letter));
         }
-        self.shared
-            .counters
-            .accepted
-            .fetch_add(1, Ordering::Relaxed);
+        record
     }
 
     /// Applies durable settlements; an exactly-once plan that is settled starts its window.
-    pub(super) fn settle(&mut self, group: &SettleGroup) {
+    pub(super) fn settle(&mut self, group: &SettleGroup, runs: &SettlementGroup) {
         let lane = Arc::clone(&self.lanes[group.lane.0 as usize]);
-        let runs = SettlementGroup::of(group.lane, group.marks, &group.settlements);
-        if let Err(e) = lane.ledger().apply(&runs) {
+        if let Err(e) = lane.ledger().apply(runs) {
             // The log says what the ledger denies: one of them is wrong, and no count can be trusted.
             tracing::error!(lane = %lane.name, "a settlement that isn't owed: {e}");
             self.shared.fail(format!("lane {}: {e}", lane.name));

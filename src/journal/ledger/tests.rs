@@ -346,3 +346,28 @@ fn damaged_checkpoints_never_panic() {
         "only {decodable} damaged checkpoints decode"
     );
 }
+
+#[test]
+fn what_is_owed_together_is_owed_one_by_one() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    for round in 0..500 {
+        let (mut together, mut singly) = (LaneLedger::default(), LaneLedger::default());
+        let mut batch: Vec<(DeliveryId, u64)> = Vec::new();
+        let mut position = 0;
+        for _ in 0..rng.u64(0..60) {
+            position += rng.u64(1..3);
+            for ordinal in 0..rng.u16(1..3) {
+                batch.push((DeliveryId::new(position, ordinal), rng.u64(1..500)));
+            }
+        }
+        assert_eq!(together.owe_all(batch.iter().copied()), Ok(()));
+        for (at, bytes) in &batch {
+            assert_eq!(singly.owe(*at, *bytes), Ok(()));
+        }
+        assert_eq!(together, singly, "round {round}");
+        if let Some(again) = batch.last() {
+            let twice = together.owe_all([*again]);
+            assert_eq!(twice, Err(LedgerError::OwedTwice { at: again.0 }));
+        }
+    }
+}

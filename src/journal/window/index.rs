@@ -4,6 +4,7 @@
 //! at a time and the whole is never there twice.
 
 use hashbrown::HashTable;
+use std::hint::black_box;
 
 const SHARDS: usize = 256;
 
@@ -28,6 +29,11 @@ impl Index {
         self.shards[shard(hash)]
             .find(hash, |at| is_it(*at))
             .copied()
+    }
+
+    /// Reads what `find`, `insert` and `remove` with this hash read.
+    pub fn warm(&self, hash: u64) {
+        black_box(self.shards[shard(hash)].find(hash, |at| *black_box(at) == u32::MAX));
     }
 
     /// `hash_of` gives the hash of each slot that is in the index.

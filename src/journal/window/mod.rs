@@ -147,6 +147,20 @@ impl Window {
                 && (!self.queues[NORMAL].is_empty() || front.is_some_and(|s| self.is_gone(s, now))))
     }
 
+    /// Looks at what `get` and `admit` of these keys will look at, the entries that would make room
+    /// included, and changes nothing. Each look is a miss of the processor's cache, and in a loop
+    /// of their own many are on their way at once.
+    pub fn warm(&self, keys: impl Iterator<Item = u128>) {
+        let mut oldest = self.queues[NORMAL].iter(&self.slab);
+        let is_full = self.slab.len() >= self.limits.max_entries;
+        for key in keys {
+            self.by_key.warm(key_hash(key));
+            if is_full && let Some(slot) = oldest.next() {
+                self.by_key.warm(key_hash(slot.key()));
+            }
+        }
+    }
+
     /// Remembers an id that `get` doesn't see. Nothing is changed if it is refused.
     pub fn admit(&mut self, entry: Entry, now: Running) -> Result<(), WindowFull> {
         if !self.has_room(now) {

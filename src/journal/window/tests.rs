@@ -430,3 +430,31 @@ fn the_planted_fault_forgets_every_seventh_id() {
     assert!(window.get(entry(6, false).key, Running(0)).is_some());
     assert_eq!(window.get(entry(7, false).key, Running(0)), None);
 }
+
+#[test]
+fn warming_changes_nothing() {
+    let limits = WindowLimits {
+        window: Duration::from_secs(60),
+        max_entries: 50,
+    };
+    let mut window = Window::new(limits, Faults::none());
+    let mut rng = fastrand::Rng::with_seed(3);
+    for position in 0..500 {
+        let entry = Entry {
+            key: rng.u128(..),
+            content: 0,
+            position: Position(position),
+            shape: 0,
+            exactly_once: false,
+        };
+        let before = (window.len(), window.evictions(), window.oldest_position());
+        window.warm((0..40).map(|_| rng.u128(..)).chain([entry.key]));
+        let after = (window.len(), window.evictions(), window.oldest_position());
+        assert_eq!(before, after);
+        assert!(window.get(entry.key, Running(position)).is_none());
+        window.admit(entry, Running(position)).expect("room");
+        window.warm([entry.key].into_iter());
+        assert!(window.get(entry.key, Running(position)).is_some());
+    }
+    assert_eq!(window.len(), 50);
+}

@@ -13,7 +13,7 @@ use crate::journal::{self, Journal, JournalOptions, Keeper, SettleGroup, SinkMar
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::log::disk::Disk;
 use crate::log::{DirLock, LogKind, Sizes};
-use crate::message::{LaneId, Outcome, Position};
+use crate::message::{LaneId, Outcome, Position, RouteId};
 use crate::routing::{self, Router};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -296,7 +296,10 @@ impl Opener<'_> {
         let (mode, change_to) = self.mode(journal, strict, sink);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
         Ok(OpenDestination {
-            lane: lane_settings(self.lane.id, mode, &egress, spec),
+            lane: LaneSettings {
+                on_reject_of: self.on_reject_of(journal),
+                ..lane_settings(self.lane.id, mode, &egress, spec)
+            },
             name,
             backlog_bytes: backlog,
             dead_letters_max_bytes: dead_max,
@@ -305,6 +308,21 @@ impl Opener<'_> {
             egress,
             dead_letters,
         })
+    }
+
+    /// What the routes that lead here say of a reject.
+    fn on_reject_of(&self, journal: &mut Journal) -> HashMap<RouteId, OnReject> {
+        let mut words = HashMap::new();
+        for route in &self.settings.routes {
+            let mut targets = route.targets.iter();
+            if let Some(target) = targets.find(|t| t.destination == self.lane.name) {
+                words.insert(
+                    journal.intern_route(&route.name),
+                    on_reject(target.on_reject),
+                );
+            }
+        }
+        words
     }
 
     /// What the lane's last run was, as long as it owes something of it.
@@ -479,16 +497,20 @@ fn lane_settings(
         max: d.lane.retry.max,
         give_up_after: d.lane.retry.give_up_after,
     });
-    let on_reject = match spec.map(|d| d.lane.on_reject) {
-        Some(routing::OnReject::Block) => OnReject::Block,
-        _ => OnReject::Skip,
-    };
     LaneSettings {
         lane,
         mode,
         key_order: egress.key_order(),
-        on_reject,
+        on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
+        on_reject_of: HashMap::new(),
         retry,
         limits: Limits::default(),
+    }
+}
+
+const fn on_reject(word: routing::OnReject) -> OnReject {
+    match word {
+        routing::OnReject::Block => OnReject::Block,
+        routing::OnReject::Skip => OnReject::Skip,
     }
 }

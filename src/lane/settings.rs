@@ -2,7 +2,8 @@
 
 use super::RetryPolicy;
 use crate::egress::KeyOrder;
-use crate::message::LaneId;
+use crate::message::{LaneId, RouteId};
+use std::collections::HashMap;
 
 #[derive(Clone, Debug)]
 pub struct LaneSettings {
@@ -10,8 +11,19 @@ pub struct LaneSettings {
     pub mode: Mode,
     pub key_order: KeyOrder,
     pub on_reject: OnReject,
+    /// Routes that say otherwise.
+    pub on_reject_of: HashMap<RouteId, OnReject>,
     pub retry: RetryPolicy,
     pub limits: Limits,
+}
+
+impl LaneSettings {
+    /// What a reject of a delivery of this route does.
+    #[must_use]
+    pub fn on_reject(&self, route: RouteId) -> OnReject {
+        let of_route = self.on_reject_of.get(&route);
+        of_route.copied().unwrap_or(self.on_reject)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

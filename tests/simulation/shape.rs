@@ -6,6 +6,7 @@ use causeway::journal::WindowLimits;
 use causeway::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use causeway::log::Sizes;
 use causeway::message::LaneId;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Lanes by their number in the journal's catalog.
@@ -125,6 +126,7 @@ impl Shape {
                 _ => self.key_order,
             },
             on_reject: self.on_reject,
+            on_reject_of: HashMap::new(),
             retry: RetryPolicy {
                 initial: Duration::from_millis(100),
                 max: Duration::from_secs(3),

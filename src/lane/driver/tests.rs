@@ -214,6 +214,7 @@ fn spawn(faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
         mode: Mode::Keyed,
         key_order: faulty.key_order(),
         on_reject: OnReject::Skip,
+        on_reject_of: HashMap::new(),
         retry,
         limits,
     };

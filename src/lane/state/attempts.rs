@@ -119,7 +119,8 @@ impl Lane {
         retry.attempts = retry.attempts.saturating_add(1);
         retry.last_attempt = times.started;
         retry.reason = reason;
-        match self.after(&mut retry, &verdict, times.now) {
+        let on_reject = self.settings.on_reject(delivery.target().route);
+        match self.after(&mut retry, &verdict, on_reject, times.now) {
             After::Bury => {
                 if let Some(hash) = key {
                     self.withdraw(hash);
@@ -131,11 +132,17 @@ impl Lane {
         }
     }
 
-    fn after(&mut self, retry: &mut Retry, verdict: &Verdict, now: Mono) -> After {
+    fn after(
+        &mut self,
+        retry: &mut Retry,
+        verdict: &Verdict,
+        on_reject: OnReject,
+        now: Mono,
+    ) -> After {
         let policy = self.settings.retry;
         retry.blocked = false;
         match verdict {
-            Verdict::Reject { .. } if self.settings.on_reject == OnReject::Skip => After::Bury,
+            Verdict::Reject { .. } if on_reject == OnReject::Skip => After::Bury,
             Verdict::Reject { .. } => {
                 retry.blocked = true;
                 retry.first_failure = None;

@@ -50,6 +50,7 @@ impl Lane {
     pub fn tune(&mut self, settings: &LaneSettings) {
         self.settings.retry = settings.retry;
         self.settings.on_reject = settings.on_reject;
+        self.settings.on_reject_of = settings.on_reject_of.clone();
         self.settings.limits = settings.limits;
     }
 

@@ -12,6 +12,7 @@ use crate::message::{
 };
 use bytes::Bytes;
 use fastrand::Rng;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ fn settings(mode: Mode, key_order: KeyOrder) -> LaneSettings {
         mode,
         key_order,
         on_reject: OnReject::Skip,
+        on_reject_of: HashMap::new(),
         retry,
         limits,
     }
@@ -269,6 +271,27 @@ fn blocks_on_a_reject_if_told_to() {
             [0]
         );
     }
+}
+
+#[test]
+fn a_route_may_say_otherwise_of_a_reject() {
+    let mut settings = settings(Mode::Keyed, KeyOrder::OneAtATime);
+    settings.on_reject = OnReject::Block;
+    settings.on_reject_of = HashMap::from([(RouteId(2), OnReject::Skip)]);
+    let mut lane = Lane::new(settings, Faults::none(), Rng::with_seed(1));
+    let mut of_other_route = target("b");
+    of_other_route.route = RouteId(2);
+    lane.offer(delivery(0, target("a")), START);
+    lane.offer(delivery(1, of_other_route), START);
+    let batch = lane.next_batch(Mono(0), START).expect("both are ready");
+    lane.outcome(batch.id, vec![Verdict::reject("ugly"); 2], Mono(0), START);
+    let buried: Vec<u64> = lane
+        .take_dead_letters()
+        .iter()
+        .map(|letter| letter.delivery.at.position.0)
+        .collect();
+    assert_eq!(buried, [1]);
+    assert_eq!(lane.view().blocked, 1);
 }
 
 #[test]

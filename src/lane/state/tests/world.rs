@@ -497,6 +497,7 @@ fn settings(shape: &Shape, mode: Mode) -> LaneSettings {
         mode,
         key_order: shape.key_order,
         on_reject: shape.on_reject,
+        on_reject_of: HashMap::new(),
         retry: RetryPolicy {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(3),

@@ -9,7 +9,9 @@ use crate::egress::stream::{
 };
 use crate::egress::{DeadLetterLog, Egress, NameBook};
 use crate::faults::Faults;
-use crate::journal::{self, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits};
+use crate::journal::{
+    self, FreeSpace, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits,
+};
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::log::disk::Disk;
 use crate::log::{DirLock, LogKind, Sizes};
@@ -24,7 +26,7 @@ const MIN_SEGMENT_BYTES: u64 = 4 << 20;
 const MAX_SEGMENT_BYTES: u64 = 64 << 20;
 /// Dead-letter logs are small and many.
 const MIN_DEAD_LETTER_SEGMENT_BYTES: u64 = 1 << 20;
-/// Kept free on the disk for compaction, index files and checkpoints.
+/// Publishes are refused below this in any case; `journal::FreeSpace` has the rule.
 const KEEP_FREE_BYTES: u64 = 12 << 20;
 /// What the door may owe to its own dead letters.
 const DOOR_BACKLOG_BYTES: u64 = 64 << 20;
@@ -150,7 +152,7 @@ pub fn journal_options(
             .journal
             .max_bytes
             .max(MIN_JOURNAL_SEGMENTS * min_segment_bytes),
-        keep_free_bytes: KEEP_FREE_BYTES.max(2 * min_segment_bytes),
+        keep_free_bytes: keep_free_bytes(settings),
         window: WindowLimits {
             window: settings.dedup.window,
             max_entries: settings.dedup.max_entries,
@@ -167,6 +169,15 @@ fn min_segment_bytes(settings: &Settings) -> u64 {
     let record =
         limits.payload_bytes + 2 * limits.header_bytes + 4 * limits.topic_bytes + (64 << 10);
     MIN_SEGMENT_BYTES.max((2 * record as u64).next_power_of_two())
+}
+
+fn keep_free_bytes(settings: &Settings) -> u64 {
+    KEEP_FREE_BYTES.max(2 * min_segment_bytes(settings))
+}
+
+/// Who stops first when the disk runs full.
+fn free_space(settings: &Settings) -> FreeSpace {
+    FreeSpace::new(min_segment_bytes(settings), keep_free_bytes(settings))
 }
 
 /// Every name of the file gets its number, before anything is accepted under it.
@@ -345,7 +356,8 @@ impl Opener<'_> {
             },
             retention: Retention::default(),
             max_bytes: Some(max_bytes),
-            keep_free_bytes: 0,
+            keep_free_bytes: free_space(self.settings).dead_letters_leave(),
+            room_told: None,
             seed: seed()?,
         };
         StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
@@ -380,7 +392,8 @@ impl Opener<'_> {
                         max_age: Some(retention.max_age),
                     },
                     max_bytes: None,
-                    keep_free_bytes: KEEP_FREE_BYTES,
+                    keep_free_bytes: free_space(self.settings).streams_leave(),
+                    room_told: Some(Arc::clone(&self.lane.sink_room)),
                     seed: seed()?,
                 };
                 let opened =

@@ -12,9 +12,16 @@
 //!
 //! So what was accepted is delivered and settled while publishes are refused.
 
+use crate::log::SEGMENT_HEADER_BYTES;
+
+/// What a record has in a stream and not in the journal, at most: names, ids, a batch of its own.
+const STREAM_RECORD_EXTRA_BYTES: u64 = 256;
+
 /// What a lane owes to a sink on this disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sink {
+    /// Deliveries.
+    pub owed: u64,
     pub owed_bytes: u64,
     /// What it takes without more of the disk.
     pub room_bytes: u64,
@@ -65,18 +72,30 @@ impl FreeSpace {
         segments: SegmentSizes,
         sinks: impl IntoIterator<Item = Sink>,
     ) -> u64 {
-        let for_sinks = sinks.into_iter().map(|sink| {
-            // Until the housekeeper looks again, a segment more may be accepted.
-            let owed = sink.owed_bytes.saturating_add(segments.next_bytes);
-            let missing = owed.saturating_sub(sink.room_bytes);
-            missing
-                .checked_next_multiple_of(self.min_segment_bytes)
-                .unwrap_or(u64::MAX)
-        });
-        let for_sinks = for_sinks.fold(0, u64::saturating_add);
+        let for_sinks = sinks
+            .into_iter()
+            .map(|sink| self.sink_needs(sink, segments.next_bytes))
+            .fold(0, u64::saturating_add);
         let compaction = compaction_bytes(segments).max(self.min_segment_bytes);
         let needed = (self.dead_letters_leave() + compaction).saturating_add(for_sinks);
         needed.max(self.least_bytes)
+    }
+
+    /// What a sink has still to take of the disk, in whole segments, for what it is owed and for
+    /// what may be accepted until the housekeeper looks again.
+    fn sink_needs(self, sink: Sink, accepted_meanwhile: u64) -> u64 {
+        let extra = sink.owed.saturating_mul(STREAM_RECORD_EXTRA_BYTES);
+        let owed = sink.owed_bytes.saturating_add(extra);
+        // A record may be half a segment: then up to half of each stays empty.
+        let owed = owed.saturating_mul(2).saturating_add(accepted_meanwhile);
+        let missing = owed.saturating_sub(sink.room_bytes);
+        let in_each = self
+            .min_segment_bytes
+            .saturating_sub(SEGMENT_HEADER_BYTES)
+            .max(1);
+        missing
+            .div_ceil(in_each)
+            .saturating_mul(self.min_segment_bytes)
     }
 
     /// What compaction may put into one new segment. Half of what is free: it is only an estimate
@@ -109,6 +128,7 @@ mod tests {
 
     const fn sink(owed: u64, room: u64) -> Sink {
         Sink {
+            owed,
             owed_bytes: owed * M,
             room_bytes: room * M,
         }
@@ -137,6 +157,7 @@ mod tests {
     #[test]
     fn a_sink_elsewhere_needs_nothing_here() {
         let elsewhere = Sink {
+            owed: 1 << 30,
             owed_bytes: 1 << 40,
             room_bytes: u64::MAX,
         };
@@ -144,12 +165,26 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_segment_takes_a_whole_one() {
-        let more = Sink {
-            owed_bytes: 4 * M + 1,
-            room_bytes: 2 * M,
+    fn a_sink_takes_whole_segments() {
+        // Its own rest takes what may come until the next look, but for the header.
+        let fresh = Sink {
+            owed: 0,
+            owed_bytes: 0,
+            room_bytes: M - SEGMENT_HEADER_BYTES,
         };
-        assert_eq!(RULE.accepting_needs(segments(1, 1), [more]), (2 + 4) * M);
+        assert_eq!(RULE.accepting_needs(segments(1, 1), [fresh]), (2 + 1) * M);
+        let level = Sink {
+            room_bytes: M,
+            ..fresh
+        };
+        assert_eq!(RULE.sink_needs(level, M), 0);
+        // Many small ones take more of a stream than of the journal.
+        let small = Sink {
+            owed: M / 256,
+            owed_bytes: M / 4,
+            room_bytes: M,
+        };
+        assert_eq!(RULE.sink_needs(small, M), 3 * M);
     }
 
     #[test]
@@ -165,6 +200,7 @@ mod tests {
     #[test]
     fn nothing_overflows() {
         let endless = Sink {
+            owed: u64::MAX,
             owed_bytes: u64::MAX,
             room_bytes: 0,
         };

@@ -202,10 +202,17 @@ impl Keeper {
 
     fn sinks(&self) -> Vec<Sink> {
         let lanes = self.shared.lanes();
-        let sink = |lane: &Arc<LaneState>| Sink {
+        let sink = |lane: &Arc<LaneState>| {
             // Owed first: what is settled meanwhile counts twice then, not never.
-            owed_bytes: lane.ledger().owed_bytes(),
-            room_bytes: lane.sink_room.load(Ordering::Relaxed),
+            let (owed, owed_bytes) = {
+                let ledger = lane.ledger();
+                (ledger.pending(), ledger.owed_bytes())
+            };
+            Sink {
+                owed,
+                owed_bytes,
+                room_bytes: lane.sink_room.load(Ordering::Relaxed),
+            }
         };
         lanes.iter().map(sink).collect()
     }

@@ -15,10 +15,10 @@ use causeway::egress::stream::{
 };
 use causeway::faults::Faults;
 use causeway::journal::{
-    self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
-    Submission, Walk, lookup,
+    self, DOOR_LANE, FreeSpace, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared,
+    SinkMarks, Submission, Walk, lookup,
 };
-use causeway::lane::{Lane, OnReject};
+use causeway::lane::{Lane, LaneState, OnReject};
 use causeway::log::disk::Disk;
 use causeway::log::{LogKind, Sizes};
 use causeway::message::{LaneId, Outcome, Position, RouteId, Settlement};
@@ -31,8 +31,13 @@ use std::time::Duration;
 
 const JOURNAL: &str = "/data/journal";
 const START: Wall = Wall(1_700_000_000_000);
-/// A drain that takes more rounds than this makes no progress.
-const MAX_ROUNDS: usize = 4_000;
+/// After so long without progress there won't be any: longer than any delay, back-off or window.
+const MAX_IDLE_MS: u64 = 90_000;
+/// Nor after so many rounds, if time stands still.
+const MAX_IDLE_ROUNDS: usize = 100_000;
+/// At a time, until the disk is full.
+const FILL_BURST: u8 = 20;
+const MAX_FILL_ROUNDS: usize = 2_000;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug)]
@@ -674,7 +679,7 @@ impl World {
                 marks.sink
             },
         };
-        let options = self.log_options(lane, is_dead);
+        let options = self.log_options(process, lane, is_dead);
         let opened = match StreamLog::open(self.shared_disk(), options, state) {
             Ok(opened) => opened,
             Err(e) => return Ok(Err(Trip(e.to_string()))),
@@ -726,8 +731,10 @@ impl World {
         Ok(Ok(opened.log))
     }
 
-    fn log_options(&mut self, lane: LaneId, is_dead: bool) -> StreamOptions {
+    fn log_options(&mut self, process: &Process, lane: LaneId, is_dead: bool) -> StreamOptions {
         let name = LANE_NAMES[lane.0 as usize];
+        let least = self.shape.sizes.min_segment_bytes;
+        let rule = FreeSpace::new(least, self.shape.keep_free_bytes);
         let (folder, kind, bytes) = if is_dead {
             ("/data/dead", LogKind::DeadLetters, 32 * 1024)
         } else {
@@ -752,10 +759,12 @@ impl World {
             },
             max_bytes: None,
             keep_free_bytes: if is_dead {
-                0
+                rule.dead_letters_leave()
             } else {
-                self.shape.keep_free_bytes
+                rule.streams_leave()
             },
+            room_told: (!is_dead)
+                .then(|| Arc::clone(&process.shared.lane(lane).expect("it is there").sink_room)),
             seed: self.rng.u64(..),
         }
     }
@@ -783,6 +792,7 @@ impl World {
     /// Everything works from now on, but for the destination that hangs: then everything else is
     /// settled. Then it works too.
     fn finish(&mut self) -> Check {
+        let was_full = self.trouble.full;
         self.trouble = Trouble {
             failing: false,
             full: false,
@@ -791,6 +801,10 @@ impl World {
         self.disk.set_capacity(None);
         self.recover()?;
         self.heal();
+        if was_full {
+            self.drain_what_filled_the_disk()?;
+            self.drain_on_a_full_disk()?;
+        }
         self.publish_everywhere();
         let hanging = HANGING.0 as usize;
         self.drain(&|model, i| model.lanes[i].pending == 0 || i == hanging)
@@ -827,6 +841,88 @@ impl World {
         }
     }
 
+    /// Promise 2: what was accepted until the disk was full goes out nevertheless. Streams have room
+    /// for it, as publishes stop before they do.
+    fn drain_what_filled_the_disk(&mut self) -> Check {
+        if self.shape.stream_segment_bytes != self.shape.sizes.min_segment_bytes {
+            // The rule counts in segments of one size, as the gateway makes them.
+            return Ok(());
+        }
+        let hanging = HANGING.0 as usize;
+        self.drain(&|model, i| model.lanes[i].pending == 0 || i == hanging)
+            .map_err(|e| format!("before the disk is full: {e}"))?;
+        let used = self.disk.used_bytes();
+        let more = self.rng.u64(0..40) * 4096;
+        self.disk
+            .set_capacity(Some(used + self.shape.keep_free_bytes + more));
+        self.note(|| format!("{used} bytes are used, and {more} can be filled"));
+        let refusals = self.stats.space_refusals;
+        for _ in 0..MAX_FILL_ROUNDS {
+            for _ in 0..self.rng.u8(1..FILL_BURST) {
+                let lane = [STREAM, STRICT, FAULTY][self.rng.usize(..3)];
+                self.publish_plain(lane);
+            }
+            let mut wrong = Vec::new();
+            // The keeper's thread has its turn whenever a segment is full.
+            let sealed = self.stats.rolls;
+            self.journal_step(&mut wrong)?;
+            if self.stats.rolls > sealed || self.rng.bool() {
+                self.keeper_step();
+            }
+            for i in [STREAM, STRICT, FAULTY] {
+                if self.rng.u8(..4) == 0 {
+                    let (lane, mut around) = self.around(i.0 as usize, &mut wrong);
+                    lane.work(&mut around)?;
+                }
+            }
+            ensure!(wrong.is_empty(), "went wrong without a cause: {wrong:?}");
+            if self.stats.space_refusals > refusals {
+                break;
+            }
+        }
+        ensure!(
+            self.stats.space_refusals > refusals,
+            "the disk is full, and nothing is refused"
+        );
+        self.stats.filled += 1;
+        self.stats.owed_when_full += self.model.pending();
+        self.drain(&|model, i| model.lanes[i].pending == 0 || i == hanging)
+            .map_err(|e| format!("on a disk that publishes filled: {e}"))?;
+        self.disk.set_capacity(None);
+        Ok(())
+    }
+
+    /// Promise 11: settlements have space set aside. What is all settled gives its space back.
+    fn drain_on_a_full_disk(&mut self) -> Check {
+        for _ in 0..self.rng.u8(1..100) {
+            self.publish_plain(FAULTY);
+        }
+        for _ in 0..4 {
+            self.journal_step(&mut Vec::new())?;
+            self.keeper_step();
+        }
+        let used = self.disk.used_bytes();
+        self.disk.set_capacity(Some(used));
+        self.note(|| format!("{used} bytes are used, and there are no more"));
+        let faulty = FAULTY.0 as usize;
+        let drained = self.drain(&|model, i| model.lanes[i].pending == 0 || i != faulty);
+        self.stats.drained_on_a_full_disk += u64::from(drained.is_ok());
+        if let Err(e) = drained {
+            let process = self.process();
+            // What is set aside is not endless where others take all the rest.
+            let is_used_up =
+                !process.settlements.is_empty() && process.shared.reader.shared().ready() == 0;
+            let view = process.lanes[faulty].lane.view();
+            let has_no_grave = matches!(&view.state,
+                LaneState::Stopped { reason } if reason.contains("/data/dead/faulty"));
+            ensure!(is_used_up || has_no_grave, "on a full disk: {e}");
+            self.stats.settlements_out_of_room += u64::from(is_used_up);
+            self.stats.dead_letters_out_of_room += u64::from(has_no_grave);
+        }
+        self.disk.set_capacity(None);
+        Ok(())
+    }
+
     /// There is room again, so publishes are accepted again.
     fn publish_everywhere(&mut self) {
         for lane in [STREAM, STRICT, FAULTY, HANGING] {
@@ -848,13 +944,11 @@ impl World {
     }
 
     fn drain(&mut self, is_done: &dyn Fn(&Model, usize) -> bool) -> Check {
-        for _ in 0..MAX_ROUNDS {
+        let (mut progress_at, mut rounds, mut before) = (self.clock.mono().0, 0, (0, 0));
+        while self.clock.mono().0 - progress_at < MAX_IDLE_MS && rounds < MAX_IDLE_ROUNDS {
             let process = self.process();
             let queued = process.publishes.len() + process.settlements.len();
-            if process.settlements.is_empty()
-                && (process.publishes.is_empty() || self.has_no_room())
-                && (0..LANES).all(|i| is_done(&self.model, i))
-            {
+            if queued == 0 && (0..LANES).all(|i| is_done(&self.model, i)) {
                 return Ok(());
             }
             let mut wrong = Vec::new();
@@ -869,25 +963,31 @@ impl World {
                 worked |= lane.work(&mut around)?;
             }
             ensure!(wrong.is_empty(), "went wrong without a cause: {wrong:?}");
-            if !worked && queued == 0 {
+            if !worked {
                 self.sleep();
             }
+            let now = (self.model.pending(), queued);
+            rounds += 1;
+            if now != before {
+                (progress_at, rounds) = (self.clock.mono().0, 0);
+            }
+            before = now;
         }
+        Err(self.what_is_left())
+    }
+
+    fn what_is_left(&mut self) -> String {
         let left: Vec<_> = (0..LANES)
             .map(|i| (LANE_NAMES[i], self.model.lanes[i].pending))
             .collect();
+        let free = self.disk.free_bytes(Path::new("/data"));
         let process = self.process();
         let queued = (process.publishes.len(), process.settlements.len());
         let views: Vec<_> = process.lanes.iter().map(|l| l.lane.view()).collect();
         let (space, problem) = (process.shared.space(), process.keeper.problem());
-        Err(format!(
-            "not settled: {left:?}, queued {queued:?}, {space:?}, {problem:?}\n{views:#?}"
-        ))
-    }
-
-    fn has_no_room(&self) -> bool {
-        let free = self.disk.free_bytes(Path::new("/data"));
-        free.is_ok_and(|free| free < self.shape.keep_free_bytes)
+        format!(
+            "not settled: {left:?}, queued {queued:?}, {space:?}, {problem:?}, {free:?} free\n{views:#?}"
+        )
     }
 
     fn sleep(&mut self) {

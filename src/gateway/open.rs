@@ -1,6 +1,7 @@
 //! Opens all that is on disk, in the order in which it depends on each other: lock, journal,
 //! sinks; and counts what the sinks hold as settled before any lane starts.
 
+use super::data_dir;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
@@ -59,14 +60,14 @@ pub struct OpenDestination {
 pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
     let faults = faults()?;
     let dir = &settings.gateway.data_dir;
-    std::fs::create_dir_all(dir).map_err(|e| {
+    let disk = data_dir::disk()?;
+    data_dir::make(&*disk, dir).map_err(|e| {
         format!(
             "can't make the data folder {} ([gateway] data_dir): {e}",
             dir.display()
         )
     })?;
     let lock = DirLock::acquire(dir).map_err(|e| format!("[gateway] data_dir: {e}"))?;
-    let disk = disk();
     let opened = journal::open(Arc::clone(&disk), journal_options(settings, clock, faults)?)
         .map_err(|e| explained(&e))?;
     let (mut journal, mut keeper, report) = (opened.journal, opened.keeper, opened.report);
@@ -105,25 +106,6 @@ fn faults() -> Result<Faults, String> {
         return Ok(Faults::only(fault));
     }
     Ok(Faults::none())
-}
-
-/// The test build's disk forgets at SIGKILL what a power cut would. `CAUSEWAY_SYNC_DELAY_MS` makes
-/// its syncs as slow as a disk's: what waits for them is then often in doubt when a kill comes.
-#[cfg(feature = "faults")]
-pub fn disk() -> Arc<dyn Disk> {
-    let control = crate::log::volatile::VolatileControl::default();
-    if let Ok(text) = std::env::var("CAUSEWAY_SYNC_DELAY_MS") {
-        match text.parse() {
-            Ok(delay_ms) => control.set_sync_delay(std::time::Duration::from_millis(delay_ms)),
-            Err(e) => tracing::error!("CAUSEWAY_SYNC_DELAY_MS: {text:?}: {e}"),
-        }
-    }
-    Arc::new(crate::log::volatile::VolatileDisk::new(control))
-}
-
-#[cfg(not(feature = "faults"))]
-pub fn disk() -> Arc<dyn Disk> {
-    Arc::new(crate::log::disk::RealDisk)
 }
 
 pub fn explained(e: &journal::JournalError) -> String {

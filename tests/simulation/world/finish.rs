@@ -84,10 +84,12 @@ impl World {
         self.drain(&|model, i| model.lanes[i].pending == 0 || i == hanging)
             .map_err(|e| format!("before the disk is full: {e}"))?;
         let used = self.disk.used_bytes();
-        let more = self.rng.u64(0..40) * 4096;
+        let more = self.rng.u64(0..60) * 4096;
         self.disk
             .set_capacity(Some(used + self.shape.keep_free_bytes + more));
         self.note(|| format!("{used} bytes are used, and {more} can be filled"));
+        // Lanes that are slow owe a lot when it is full.
+        let is_slow = self.rng.bool();
         let refusals = self.stats.space_refusals;
         for _ in 0..MAX_FILL_ROUNDS {
             for _ in 0..self.rng.u8(1..FILL_BURST) {
@@ -102,7 +104,7 @@ impl World {
                 self.keeper_step();
             }
             for i in [STREAM, STRICT, FAULTY] {
-                if self.rng.u8(..4) == 0 {
+                if !is_slow && self.rng.u8(..4) == 0 {
                     let (lane, mut around) = self.around(i.0 as usize, &mut wrong);
                     lane.work(&mut around)?;
                 }

@@ -88,8 +88,9 @@ impl World {
         self.disk
             .set_capacity(Some(used + self.shape.keep_free_bytes + more));
         self.note(|| format!("{used} bytes are used, and {more} can be filled"));
-        // Lanes that are slow owe a lot when it is full.
-        let is_slow = self.rng.bool();
+        // Lanes that are slow owe a lot when it is full, unless their backlogs are full before.
+        let may_fill = |lane: LaneId| self.shape.backlog_bytes[lane.0 as usize] >= 1 << 30;
+        let is_slow = [STREAM, STRICT, FAULTY].into_iter().any(may_fill) && self.rng.bool();
         let refusals = self.stats.space_refusals;
         for _ in 0..MAX_FILL_ROUNDS {
             for _ in 0..self.rng.u8(1..FILL_BURST) {

@@ -3,6 +3,7 @@
 //!
 //! What must not live here: what a stage does.
 
+mod data_dir;
 mod front;
 mod lanes;
 mod offline;

@@ -1,6 +1,7 @@
 //! What commands do without a running gateway: check a file, look after a journal.
 
-use super::open::{disk, explained, journal_options};
+use super::data_dir::disk;
+use super::open::{explained, journal_options};
 use crate::clock::Clock;
 use crate::config::{Settings, Sources};
 use crate::faults::Faults;
@@ -64,7 +65,7 @@ pub fn verify_journal(file: &Path) -> Result<Told, String> {
     let settings = settings(file)?;
     let _lock = lock(&settings)?;
     let options = journal_options(&settings, &Clock::system(), Faults::none())?;
-    let walk = journal::verify(disk(), options).map_err(|e| explained(&e))?;
+    let walk = journal::verify(disk()?, options).map_err(|e| explained(&e))?;
     Ok(Told {
         ok: walk.is_sound(),
         text: walk.to_text(),
@@ -83,7 +84,7 @@ pub fn repair_journal(file: &Path, accept_loss: bool) -> Result<Told, String> {
         segment_bytes: journal.sizes.min_segment_bytes,
         seed: journal.seed,
     };
-    let report = journal::repair(&disk(), &options).map_err(|e| explained(&e))?;
+    let report = journal::repair(&disk()?, &options).map_err(|e| explained(&e))?;
     Ok(Told {
         ok: report.is_healthy || report.is_applied,
         text: report.to_string(),

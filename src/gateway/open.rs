@@ -1,6 +1,7 @@
 //! Opens all that is on disk, in the order in which it depends on each other: lock, journal,
 //! sinks; and counts what the sinks hold as settled before any lane starts.
 
+use super::data_dir;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
@@ -9,7 +10,9 @@ use crate::egress::stream::{
 };
 use crate::egress::{DeadLetterLog, Egress, NameBook};
 use crate::faults::Faults;
-use crate::journal::{self, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits};
+use crate::journal::{
+    self, FreeSpace, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits,
+};
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::log::disk::Disk;
 use crate::log::{DirLock, LogKind, Sizes};
@@ -24,7 +27,7 @@ const MIN_SEGMENT_BYTES: u64 = 4 << 20;
 const MAX_SEGMENT_BYTES: u64 = 64 << 20;
 /// Dead-letter logs are small and many.
 const MIN_DEAD_LETTER_SEGMENT_BYTES: u64 = 1 << 20;
-/// Kept free on the disk for compaction, index files and checkpoints.
+/// Publishes are refused below this in any case; `journal::FreeSpace` has the rule.
 const KEEP_FREE_BYTES: u64 = 12 << 20;
 /// What the door may owe to its own dead letters.
 const DOOR_BACKLOG_BYTES: u64 = 64 << 20;
@@ -57,14 +60,14 @@ pub struct OpenDestination {
 pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
     let faults = faults()?;
     let dir = &settings.gateway.data_dir;
-    std::fs::create_dir_all(dir).map_err(|e| {
+    let disk = data_dir::disk()?;
+    data_dir::make(&*disk, dir).map_err(|e| {
         format!(
             "can't make the data folder {} ([gateway] data_dir): {e}",
             dir.display()
         )
     })?;
     let lock = DirLock::acquire(dir).map_err(|e| format!("[gateway] data_dir: {e}"))?;
-    let disk = disk();
     let opened = journal::open(Arc::clone(&disk), journal_options(settings, clock, faults)?)
         .map_err(|e| explained(&e))?;
     let (mut journal, mut keeper, report) = (opened.journal, opened.keeper, opened.report);
@@ -105,25 +108,6 @@ fn faults() -> Result<Faults, String> {
     Ok(Faults::none())
 }
 
-/// The test build's disk forgets at SIGKILL what a power cut would. `CAUSEWAY_SYNC_DELAY_MS` makes
-/// its syncs as slow as a disk's: what waits for them is then often in doubt when a kill comes.
-#[cfg(feature = "faults")]
-pub fn disk() -> Arc<dyn Disk> {
-    let control = crate::log::volatile::VolatileControl::default();
-    if let Ok(text) = std::env::var("CAUSEWAY_SYNC_DELAY_MS") {
-        match text.parse() {
-            Ok(delay_ms) => control.set_sync_delay(std::time::Duration::from_millis(delay_ms)),
-            Err(e) => tracing::error!("CAUSEWAY_SYNC_DELAY_MS: {text:?}: {e}"),
-        }
-    }
-    Arc::new(crate::log::volatile::VolatileDisk::new(control))
-}
-
-#[cfg(not(feature = "faults"))]
-pub fn disk() -> Arc<dyn Disk> {
-    Arc::new(crate::log::disk::RealDisk)
-}
-
 pub fn explained(e: &journal::JournalError) -> String {
     let help = journal::advice(e).map_or_else(String::new, |text| format!("\nhelp: {text}"));
     format!("the journal can't be opened: {e}{help}")
@@ -150,7 +134,7 @@ pub fn journal_options(
             .journal
             .max_bytes
             .max(MIN_JOURNAL_SEGMENTS * min_segment_bytes),
-        keep_free_bytes: KEEP_FREE_BYTES.max(2 * min_segment_bytes),
+        keep_free_bytes: keep_free_bytes(settings),
         window: WindowLimits {
             window: settings.dedup.window,
             max_entries: settings.dedup.max_entries,
@@ -167,6 +151,15 @@ fn min_segment_bytes(settings: &Settings) -> u64 {
     let record =
         limits.payload_bytes + 2 * limits.header_bytes + 4 * limits.topic_bytes + (64 << 10);
     MIN_SEGMENT_BYTES.max((2 * record as u64).next_power_of_two())
+}
+
+fn keep_free_bytes(settings: &Settings) -> u64 {
+    KEEP_FREE_BYTES.max(2 * min_segment_bytes(settings))
+}
+
+/// Who stops first when the disk runs full.
+fn free_space(settings: &Settings) -> FreeSpace {
+    FreeSpace::new(min_segment_bytes(settings), keep_free_bytes(settings))
 }
 
 /// Every name of the file gets its number, before anything is accepted under it.
@@ -363,7 +356,8 @@ impl Opener<'_> {
             },
             retention: Retention::default(),
             max_bytes: Some(max_bytes),
-            keep_free_bytes: 0,
+            keep_free_bytes: free_space(self.settings).dead_letters_leave(),
+            room_told: None,
             seed: seed()?,
         };
         StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
@@ -398,7 +392,8 @@ impl Opener<'_> {
                         max_age: Some(retention.max_age),
                     },
                     max_bytes: None,
-                    keep_free_bytes: KEEP_FREE_BYTES,
+                    keep_free_bytes: free_space(self.settings).streams_leave(),
+                    room_told: Some(Arc::clone(&self.lane.sink_room)),
                     seed: seed()?,
                 };
                 let opened =

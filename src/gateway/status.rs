@@ -100,7 +100,9 @@ impl StatusDesk {
         match self.door.journal.shared().space() {
             Space::Enough => {}
             Space::JournalFull => reasons.push("[journal] max_bytes is reached".to_owned()),
-            Space::DiskFull => reasons.push("the disk is nearly full".to_owned()),
+            Space::DiskShort | Space::DiskFull => {
+                reasons.push("the disk is nearly full".to_owned())
+            }
         }
         reasons
     }

@@ -1,15 +1,19 @@
 //! The housekeeper: keeps segments ready, writes index files and checkpoints, and gives back what
 //! nobody needs. One step at a time, beside the journal's thread.
 
+mod ready;
+
+use self::ready::Shortage;
 use super::core::Journal;
+use super::free_space::FreeSpace;
 use super::idlog::SealedQueue;
 use super::idtable::{self, IdEntry};
 use super::lookup::ids_of;
-use super::state::{Shared, Space};
+use super::state::Shared;
 use crate::clock::{Clock, Mono};
 use crate::log::disk::Disk;
 use crate::log::{
-    self, Checkpoints, Cursor, Keep, Record, SEGMENT_HEADER_BYTES, Segment, write_index,
+    self, Checkpoints, Cursor, Keep, Record, SEGMENT_HEADER_BYTES, Segment, Sizes, write_index,
 };
 use crate::message::Position;
 use roaring::RoaringTreemap;
@@ -19,12 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Ready beyond the reserve, so that the writer never waits.
-const READY_AHEAD: usize = 1;
 /// A checkpoint is due this long after the last one if anything was written.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
-/// Sealed segments that stay as they are, whatever is settled in them: for look-ups, and
-/// because much of the newest is about to be settled anyway.
+/// Sealed segments that stay as they are while the disk has room, whatever is settled in them: for
+/// look-ups, and because much of the newest is about to be settled anyway.
 const KEEP_SEALED: usize = 2;
 /// A run of segments is rewritten when no more than this part of it is still needed.
 const MAX_LIVE_FRACTION: f64 = 0.5;
@@ -37,8 +39,10 @@ pub struct Keeper {
     sealed: Arc<SealedQueue>,
     checkpoints: Checkpoints,
     max_bytes: u64,
-    keep_free_bytes: u64,
-    reserve_segments: usize,
+    free_space: FreeSpace,
+    sizes: Sizes,
+    /// As the last look at the disk found.
+    shortage: Shortage,
     clock: Clock,
     /// Up to where the newest checkpoint knows everything.
     covered: Option<Cursor>,
@@ -56,8 +60,8 @@ pub(super) struct KeeperParts {
     pub sealed: Arc<SealedQueue>,
     pub checkpoints: Checkpoints,
     pub max_bytes: u64,
-    pub keep_free_bytes: u64,
-    pub reserve_segments: usize,
+    pub free_space: FreeSpace,
+    pub sizes: Sizes,
     pub clock: Clock,
     pub covered: Option<Cursor>,
     pub exactly_once: RoaringTreemap,
@@ -86,8 +90,9 @@ impl Keeper {
             sealed: parts.sealed,
             checkpoints: parts.checkpoints,
             max_bytes: parts.max_bytes,
-            keep_free_bytes: parts.keep_free_bytes,
-            reserve_segments: parts.reserve_segments,
+            free_space: parts.free_space,
+            sizes: parts.sizes,
+            shortage: Shortage::None,
             clock: parts.clock,
             covered: parts.covered,
             exactly_once: parts.exactly_once,
@@ -120,35 +125,6 @@ impl Keeper {
                     tracing::warn!("journal housekeeping: {text}");
                 }
                 self.problem = Some(text);
-            }
-        }
-    }
-
-    /// Keeps segments ready, within `max_bytes` and without using up the disk.
-    fn make_ready(&mut self) -> io::Result<()> {
-        let log = self.shared.reader.shared();
-        loop {
-            let free = self.disk.free_bytes(log.dir())?;
-            let next = log.next_segment_bytes();
-            let ready = log.ready();
-            // Within the reserve it is better to use up the disk than to have no room for settlements.
-            let essential = ready < self.reserve_segments;
-            let disk_is_full = free < self.keep_free_bytes;
-            let max_reached = log.total_bytes() + next > self.max_bytes;
-            let wanted = ready < self.reserve_segments + READY_AHEAD;
-            self.shared
-                .set_space(match (disk_is_full, max_reached && wanted) {
-                    (true, _) => Space::DiskFull,
-                    (_, true) => Space::JournalFull,
-                    _ => Space::Enough,
-                });
-            let from_spares = log.has_fitting_spare();
-            if !wanted || (!essential && !from_spares && (disk_is_full || max_reached)) {
-                return Ok(());
-            }
-            if let Err(e) = log.prepare() {
-                self.shared.set_space(Space::DiskFull);
-                return Err(e);
             }
         }
     }
@@ -235,7 +211,10 @@ impl Keeper {
         let dead: Vec<u64> = views.iter().filter(|v| v.is_dead).map(|v| v.seq).collect();
         self.retire(&dead)?;
         let views: Vec<View> = views.into_iter().filter(|v| !v.is_dead).collect();
-        let target = self.shared.reader.shared().next_segment_bytes();
+        let free = self.disk.free_bytes(self.shared.reader.shared().dir())?;
+        let target = self
+            .free_space
+            .compaction_target(self.segment_sizes(), free);
         if let Some(run) = choose_run(&views, target) {
             let seqs: Vec<u64> = views[run].iter().map(|v| v.seq).collect();
             self.compact(&seqs)?;
@@ -249,7 +228,11 @@ impl Keeper {
             return Ok(Vec::new());
         };
         let mut segments = self.shared.reader.shared().segments();
-        let newest_kept = segments.len().saturating_sub(1 + KEEP_SEALED);
+        let kept = match self.shortage {
+            Shortage::None => KEEP_SEALED,
+            _ => 0,
+        };
+        let newest_kept = segments.len().saturating_sub(1 + kept);
         segments.truncate(newest_kept);
         let mut views = Vec::new();
         for segment in segments {

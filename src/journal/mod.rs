@@ -7,6 +7,7 @@ mod catalog;
 mod core;
 mod feed;
 pub mod fingerprint;
+mod free_space;
 mod idlog;
 mod idtable;
 mod inbox;
@@ -29,6 +30,7 @@ pub mod window;
 
 pub use self::core::{Accepted, Answer, Journal, Step};
 pub use feed::LaneFeed;
+pub use free_space::FreeSpace;
 pub use idtable::Targets;
 pub use keeper::{CheckpointImage, Keeper};
 pub use ledger::{Counts, LaneLedger};

@@ -2,6 +2,7 @@
 
 use super::core::{Journal, Parts};
 use super::fingerprint::Hasher;
+use super::free_space::FreeSpace;
 use super::idlog::{IdLog, SealedQueue};
 use super::keeper::{Keeper, KeeperParts};
 use super::ledger::LaneLedger;
@@ -27,7 +28,7 @@ pub struct JournalOptions {
     pub dir: PathBuf,
     pub sizes: Sizes,
     pub max_bytes: u64,
-    /// Publishes are refused while less than this is free on the disk.
+    /// Publishes are refused while less than this is free on the disk, or less than `FreeSpace` says.
     pub keep_free_bytes: u64,
     pub window: WindowLimits,
     pub clock: Clock,
@@ -172,8 +173,8 @@ fn assemble(
         sealed: Arc::clone(&sealed),
         checkpoints,
         max_bytes: options.max_bytes,
-        keep_free_bytes: options.keep_free_bytes,
-        reserve_segments: options.sizes.reserve_segments,
+        free_space: FreeSpace::new(options.sizes.min_segment_bytes, options.keep_free_bytes),
+        sizes: options.sizes,
         clock: options.clock.clone(),
         covered: snapshot.as_ref().map(|s| s.cursor),
         exactly_once: snapshot

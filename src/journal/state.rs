@@ -38,6 +38,9 @@ pub struct LaneState {
     ledger: Mutex<LaneLedger>,
     pub inbox: Inbox,
     pub backlog_bytes: AtomicU64,
+    /// What the lane's sink takes without more of the disk, told by the sink. It is endless while no
+    /// sink on this disk says otherwise.
+    pub sink_room: Arc<AtomicU64>,
 }
 
 /// Why publishes are not accepted for now.
@@ -46,7 +49,9 @@ pub enum Space {
     Enough,
     /// `[journal] max_bytes` is reached.
     JournalFull,
-    /// Free space is below what compaction, settlements and reserves need.
+    /// Free space is too little for another segment: what is ready is still filled.
+    DiskShort,
+    /// Free space is below what compaction, settlements, reserves and owed deliveries need.
     DiskFull,
 }
 
@@ -128,6 +133,7 @@ impl Shared {
             ledger: Mutex::new(ledger),
             inbox: Inbox::new(),
             backlog_bytes: AtomicU64::new(u64::MAX),
+            sink_room: Arc::new(AtomicU64::new(u64::MAX)),
         });
         lanes.push(Arc::clone(&lane));
         lane
@@ -153,6 +159,7 @@ impl Shared {
         match self.space.load(Ordering::Relaxed) {
             0 => Space::Enough,
             1 => Space::JournalFull,
+            2 => Space::DiskShort,
             _ => Space::DiskFull,
         }
     }
@@ -161,7 +168,8 @@ impl Shared {
         let code = match space {
             Space::Enough => 0,
             Space::JournalFull => 1,
-            Space::DiskFull => 2,
+            Space::DiskShort => 2,
+            Space::DiskFull => 3,
         };
         self.space.store(code, Ordering::Relaxed);
     }

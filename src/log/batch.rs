@@ -73,6 +73,12 @@ impl Batch {
         }
     }
 
+    /// The position of its first positioned record.
+    #[must_use]
+    pub const fn first_position(&self) -> Position {
+        self.first_position
+    }
+
     #[must_use]
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes

@@ -70,6 +70,9 @@ pub(super) fn scan_sealed(
         if end != segment.file_bytes {
             return is_damaged(after.map_or(extent.end_position, |h| h.first_position));
         }
+        // It stands for all positions since the segment before it: what was dropped of them is known
+        // by what was put in its place.
+        extent.first_position = before;
         return Ok(extent);
     }
     let is_neighbour = next

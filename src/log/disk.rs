@@ -125,6 +125,6 @@ impl DiskFile for RealFile {
 /// The parent folder of a path, for `sync_dir`.
 #[must_use]
 pub fn parent(path: &Path) -> PathBuf {
-    path.parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    let above = path.parent().filter(|p| !p.as_os_str().is_empty());
+    above.map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }

@@ -142,6 +142,12 @@ impl Shared {
         ready + spares + segments.iter().map(|s| s.file_bytes).sum::<u64>()
     }
 
+    /// Bytes of the segments that are ready to be written.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.pool().ready.iter().map(|s| s.file_bytes).sum()
+    }
+
     /// How large the next segment made from nothing will be.
     #[must_use]
     pub fn next_segment_bytes(&self) -> u64 {

@@ -220,6 +220,52 @@ fn compaction_keeps_positions_and_retired_files_are_written_again() {
 }
 
 #[test]
+fn a_compacted_segment_stands_for_what_was_dropped_at_its_start_too() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let mut log = reopen(dir.path(), None).0.log;
+    for n in 0..200 {
+        append(&mut log, n * 5..n * 5 + 5);
+    }
+    let mut sealed = log.shared().segments();
+    sealed.pop();
+    let (first, second) = sealed.split_at(sealed.len() / 2);
+    let compacted = [first, second].map(|run| {
+        let start = run[0].extent().first_position;
+        let end = run[run.len() - 1].extent().end_position;
+        let mut keep = From(Position(start.0 + 50));
+        let segment = compact(log.shared(), run, &mut keep).expect("compacts");
+        (segment.expect("something is kept").path.clone(), start, end)
+    });
+    let cursor = log.end();
+    drop((log, sealed));
+    // Its index was not written yet when the process ended.
+    let log = reopen(dir.path(), Some(cursor)).0.log;
+    for (path, start, end) in compacted {
+        for position in [start, Position(start.0 + 49), Position(end.0 - 1)] {
+            let found = log.shared().segment_of(position);
+            assert_eq!(
+                found.map(|s| s.path.clone()),
+                Some(path.clone()),
+                "{position:?}"
+            );
+        }
+    }
+}
+
+/// Keeps what stands at this position or later.
+struct From(Position);
+
+impl Keep for From {
+    fn keeps(&mut self, position: Position, _: &[u8]) -> bool {
+        position >= self.0
+    }
+
+    fn instead(&mut self) -> Vec<Record> {
+        vec![Record::new(b"what was dropped".to_vec())]
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_damage_in_the_middle_is_refused() {
     let dir = tempfile::tempdir().expect("temp dir");
     let mut log = reopen(dir.path(), None).0.log;

@@ -129,6 +129,11 @@ impl Log {
             !batch.is_empty(),
             "an empty batch would have nothing to make durable"
         );
+        assert_eq!(
+            batch.first_position(),
+            self.end.position,
+            "positions are dense: a batch goes on where the log ends"
+        );
         let bytes = batch.disk_bytes();
         if bytes > self.room(urgency) {
             return Err(AppendError::NoRoom);

@@ -1,5 +1,5 @@
-//! A small disk of its own, filled by publishing: 503, reads and settlements go on, nothing is
-//! lost, and it works again when space returns.
+//! A small disk of its own, filled by publishing: 503, reads go on, what was taken is settled while
+//! it is full, nothing is lost, and it works again when space returns.
 
 use super::{ANSWER_LIMIT, counts, insist, pending, publish, say, stream_ids};
 use crate::support::client::Client;
@@ -8,6 +8,8 @@ use crate::support::skip::skipped;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,9 +17,15 @@ const TEST: &str = "shown_by::full_disk";
 const PAYLOAD_BYTES: usize = 16 * 1024;
 /// Far more than the disk holds.
 const MOST_PUBLISHES: usize = 10_000;
-/// Refusals in a row that count as full: one may be a moment's.
+/// More than the stream's first segment of 4 MiB has: it needed more of the disk when that was short.
+const LEAST_TAKEN: usize = 6 * 1024 * 1024 / PAYLOAD_BYTES;
+/// At once, so that most often something is owed at the moment when it is full.
+const PUBLISHERS: usize = 8;
+/// Refusals in a row that count as full for good: compaction may give back room.
 const REFUSALS: usize = 20;
-const REFUSED_WAIT: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
+/// More often than this compaction can't give back room: the stream keeps all that it gets.
+const MOST_ROUNDS: usize = 20;
 /// Published once space has returned.
 const AFTERWARDS: usize = 50;
 
@@ -67,46 +75,36 @@ fn a_full_disk_refuses_and_loses_nothing() {
     gateway.started_by(&["unshare", "-rm", "sh", "-c", MOUNT, "sh"]);
     gateway.start().unwrap();
 
-    let (mut acked, refused) = fill(&gateway);
-    assert!(
-        !acked.is_empty(),
-        "it never took anything: {}",
-        gateway.log_tail()
-    );
+    let full = fill_and_settle(&gateway);
     // Reads go on.
     let mut client = gateway.client(ANSWER_LIMIT);
     let found = client
-        .get(&format!("/v1/messages?id={}&topic=all/x", acked[0]))
+        .get(&format!("/v1/messages?id={}&topic=all/x", full.acked[0]))
         .unwrap();
     assert_eq!(found.status, 200, "{found}");
-    assert!(
-        !stream_ids(&gateway, "inbox").is_empty(),
-        "nothing can be read"
-    );
-    let (taken, pending_when_full) = (acked.len(), pending(&counts(&gateway)));
+    let (mut read, mut expected) = (stream_ids(&gateway, "inbox"), full.acked);
+    read.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(read, expected, "all that was taken is in the stream");
+    let taken = expected.len();
 
     fs::write(gateway.folder().join("free"), "").unwrap();
-    for id in [
-        vec![refused],
-        ids().skip(taken + 1).take(AFTERWARDS).collect(),
-    ]
-    .concat()
-    {
+    let afterwards = (0..AFTERWARDS).map(|number| format!("afterwards-{number}"));
+    for id in full.refused.into_iter().chain(afterwards) {
         insist(&mut client, "all/x", &id, &payload(&id));
-        acked.push(id);
+        expected.push(id);
     }
-    let deadline = Instant::now() + START_LIMIT;
-    while pending(&counts(&gateway)) > 0 && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(50));
-    }
-    // Without a key there is no order: what the full disk held up comes after its back-off.
-    let (mut read, mut expected) = (stream_ids(&gateway, "inbox"), acked);
+    wait_settled(&gateway);
+    // Without a key there is no order.
+    read = stream_ids(&gateway, "inbox");
     read.sort_unstable();
     expected.sort_unstable();
     assert_eq!(read, expected, "each acknowledged id is in the stream once");
     say(&format!(
-        "shown by: a disk of 50 MB took {taken} messages of 16 KiB, {pending_when_full} of them \
-         pending when it was full, and {AFTERWARDS} more when space returned"
+        "shown by: a disk of 50 MB took {taken} messages of 16 KiB until it was full, and settled \
+         them all while it was ({} times; up to {} were owed), and {AFTERWARDS} more when space \
+         returned",
+        full.rounds, full.most_held_up
     ));
 }
 
@@ -125,36 +123,106 @@ fn payload(id: &str) -> Vec<u8> {
     payload
 }
 
-fn ids() -> impl Iterator<Item = String> {
-    (0..MOST_PUBLISHES).map(|number| format!("id-{number}"))
+/// What a disk took that is full for good.
+#[derive(Default)]
+struct Full {
+    acked: Vec<String>,
+    refused: Vec<String>,
+    /// So often it was full.
+    rounds: usize,
+    /// Owed at such a moment.
+    most_held_up: u64,
 }
 
-/// Publishes until it is full: the ids that were acknowledged, and the one that was refused.
-fn fill(gateway: &Gateway) -> (Vec<String>, String) {
+/// Fills it. Each time that it refuses, all that it took must be settled while it does: until
+/// compaction gives back no more room, so that it refuses though nothing is owed.
+fn fill_and_settle(gateway: &Gateway) -> Full {
+    let mut full = Full::default();
+    let next = AtomicUsize::new(0);
+    for _ in 0..MOST_ROUNDS {
+        let (acked, refused, held_up) = fill(gateway, &next);
+        full.most_held_up = full.most_held_up.max(held_up);
+        full.rounds += 1;
+        full.acked.extend(acked);
+        full.refused.extend(refused);
+        wait_settled(gateway);
+        if is_refused(gateway, &full.refused[0]) {
+            assert_eq!(pending(&counts(gateway)), 0);
+            let (taken, tail) = (full.acked.len(), gateway.log_tail());
+            assert!(taken >= LEAST_TAKEN, "it took only {taken}: {tail}");
+            return full;
+        }
+        full.acked.push(full.refused.swap_remove(0));
+    }
+    panic!("it refused {MOST_ROUNDS} times, and then took more");
+}
+
+/// Publishes until it refuses: the ids that were acknowledged, those that were not, and how much
+/// was owed at the first refusal.
+fn fill(gateway: &Gateway, next: &AtomicUsize) -> (Vec<String>, Vec<String>, u64) {
+    let held_up = OnceLock::new();
+    let publisher = || {
+        let mut client = gateway.client(ANSWER_LIMIT);
+        let mut acked = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            assert!(
+                number < MOST_PUBLISHES,
+                "{number} publishes of {PAYLOAD_BYTES} bytes on a disk of 50 MB, and no refusal"
+            );
+            let id = format!("id-{number}");
+            if !is_taken(&mut client, &id) {
+                held_up.get_or_init(|| pending(&counts(gateway)));
+                return (acked, id);
+            }
+            acked.push(id);
+        }
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publisher)).collect();
+        let (mut all, mut refused) = (Vec::new(), Vec::new());
+        for publisher in running {
+            let (acked, id) = publisher.join().expect("it goes on answering");
+            all.extend(acked);
+            refused.push(id);
+        }
+        let held_up = held_up.get().copied().unwrap_or(0);
+        (all, refused, held_up)
+    })
+}
+
+/// Whether it takes the message, which else is refused for now.
+fn is_taken(client: &mut Client, id: &str) -> bool {
+    let response = publish(client, "all/x", id, &payload(id));
+    let response = response.expect("it goes on answering");
+    match response.status {
+        200 | 202 => true,
+        503 => {
+            assert!(response.header("retry-after").is_some(), "{id}: {response}");
+            false
+        }
+        _ => panic!("{id}: {response}"),
+    }
+}
+
+/// Whether it refuses again and again.
+fn is_refused(gateway: &Gateway, id: &str) -> bool {
     let mut client = gateway.client(ANSWER_LIMIT);
-    let mut acked = Vec::new();
-    for id in ids() {
-        if !taken(&mut client, &id) {
-            return (acked, id);
-        }
-        acked.push(id);
-    }
-    panic!(
-        "{MOST_PUBLISHES} publishes of {PAYLOAD_BYTES} bytes on a disk of 50 MB, and no refusal"
-    );
+    (0..REFUSALS).all(|_| {
+        thread::sleep(POLL);
+        !is_taken(&mut client, id)
+    })
 }
 
-/// False if it is refused again and again.
-fn taken(client: &mut Client, id: &str) -> bool {
-    for _ in 0..REFUSALS {
-        let response = publish(client, "all/x", id, &payload(id));
-        let response = response.expect("it goes on answering");
-        match response.status {
-            200 | 202 => return true,
-            503 => assert!(response.header("retry-after").is_some(), "{id}: {response}"),
-            _ => panic!("{id}: {response}"),
+/// Waits until nothing is owed any more.
+fn wait_settled(gateway: &Gateway) {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        let left = pending(&counts(gateway));
+        if left == 0 {
+            return;
         }
-        thread::sleep(REFUSED_WAIT);
+        assert!(Instant::now() < deadline, "{left} are still owed");
+        thread::sleep(POLL);
     }
-    false
 }

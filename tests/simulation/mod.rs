@@ -101,10 +101,20 @@ fn play_all(usual: u64, trouble: Trouble) -> Stats {
     all
 }
 
+/// Only where the disk is full.
+const OF_FULL: [&str; 3] = ["filled", "owed_when_full", "drained_on_a_full_disk"];
+/// What set an end to a drain on a full disk: allowed, and rare.
+const EXCUSES: [&str; 2] = ["settlements_out_of_room", "dead_letters_out_of_room"];
+
 /// What a family of histories must have met.
 fn expect_met(stats: &Stats, not: &[&str]) {
     let mut missing = stats.missing();
-    missing.retain(|name| !not.contains(name));
+    missing.retain(|name| !not.contains(name) && !EXCUSES.contains(name));
+    let excused = stats.settlements_out_of_room + stats.dead_letters_out_of_room;
+    assert!(
+        excused * 10 <= stats.drained_on_a_full_disk,
+        "too many drains on a full disk are excused: {stats:?}"
+    );
     let alone = number_from_env("CAUSEWAY_SIM_SEED").is_some();
     assert!(
         alone || missing.is_empty(),
@@ -115,13 +125,13 @@ fn expect_met(stats: &Stats, not: &[&str]) {
 #[test]
 fn histories_with_crashes_alone() {
     let stats = play_all(HISTORIES, CALM);
-    expect_met(&stats, &["journal_failures"]);
+    expect_met(&stats, &[&OF_FULL[..], &["journal_failures"]].concat());
 }
 
 #[test]
 fn histories_with_failing_calls() {
     let stats = play_all(HISTORIES, FAILING);
-    expect_met(&stats, &[]);
+    expect_met(&stats, &OF_FULL);
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Shape {
                 reserve_segments: rng.usize(1..3),
             },
             max_bytes: if rng.u8(..5) == 0 { max * 8 } else { max * 100 },
-            keep_free_bytes: max * 3,
+            keep_free_bytes: min * 3,
             window: WindowLimits {
                 window: Duration::from_millis(rng.u64(2_000..60_000)),
                 max_entries: if rng.u8(..5) == 0 {
@@ -102,7 +102,7 @@ impl Shape {
                 OnReject::Skip
             },
             give_up_after: Duration::from_millis(rng.u64(500..60_000)),
-            stream_segment_bytes: [8, 16, 32][rng.usize(..3)] * 1024,
+            stream_segment_bytes: ([8, 16, 32][rng.usize(..3)] * 1024).min(min),
             retention: Retention {
                 max_bytes: (rng.u8(..3) == 0).then(|| rng.u64(10_000..80_000)),
                 max_age: None,

@@ -64,4 +64,9 @@ stats! {
     compactions,
     walks,
     lookups,
+    filled,
+    owed_when_full,
+    drained_on_a_full_disk,
+    settlements_out_of_room,
+    dead_letters_out_of_room,
 }

@@ -1,10 +1,12 @@
 //! One seeded history: processes of the gateway's core on one simulated disk, each worked on step by
 //! step and cut short, recovered, and judged by the model.
 
+mod finish;
+
 use super::lanes::{Around, Destination, Exit, SimLane};
 use super::model::{Check, DEAD_LETTER_LOG, Model, Run, STREAM_LOG, ensure};
 use super::publisher::{Publisher, Sent};
-use super::shape::{FAULTY, HANGING, LANE_NAMES, LANES, STREAM, STRICT, Shape, Trouble};
+use super::shape::{HANGING, LANE_NAMES, LANES, STREAM, STRICT, Shape, Trouble};
 use super::stats::Stats;
 use crate::support::sim_disk::{Call, SimDisk};
 use causeway::clock::{Clock, Wall};
@@ -15,10 +17,10 @@ use causeway::egress::stream::{
 };
 use causeway::faults::Faults;
 use causeway::journal::{
-    self, DOOR_LANE, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared, SinkMarks,
-    Submission, Walk, lookup,
+    self, DOOR_LANE, FreeSpace, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared,
+    SinkMarks, Submission, Walk, lookup,
 };
-use causeway::lane::{Lane, OnReject};
+use causeway::lane::Lane;
 use causeway::log::disk::Disk;
 use causeway::log::{LogKind, Sizes};
 use causeway::message::{LaneId, Outcome, Position, RouteId, Settlement};
@@ -31,8 +33,6 @@ use std::time::Duration;
 
 const JOURNAL: &str = "/data/journal";
 const START: Wall = Wall(1_700_000_000_000);
-/// A drain that takes more rounds than this makes no progress.
-const MAX_ROUNDS: usize = 4_000;
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug)]
@@ -674,7 +674,7 @@ impl World {
                 marks.sink
             },
         };
-        let options = self.log_options(lane, is_dead);
+        let options = self.log_options(process, lane, is_dead);
         let opened = match StreamLog::open(self.shared_disk(), options, state) {
             Ok(opened) => opened,
             Err(e) => return Ok(Err(Trip(e.to_string()))),
@@ -726,8 +726,10 @@ impl World {
         Ok(Ok(opened.log))
     }
 
-    fn log_options(&mut self, lane: LaneId, is_dead: bool) -> StreamOptions {
+    fn log_options(&mut self, process: &Process, lane: LaneId, is_dead: bool) -> StreamOptions {
         let name = LANE_NAMES[lane.0 as usize];
+        let least = self.shape.sizes.min_segment_bytes;
+        let rule = FreeSpace::new(least, self.shape.keep_free_bytes);
         let (folder, kind, bytes) = if is_dead {
             ("/data/dead", LogKind::DeadLetters, 32 * 1024)
         } else {
@@ -752,10 +754,12 @@ impl World {
             },
             max_bytes: None,
             keep_free_bytes: if is_dead {
-                0
+                rule.dead_letters_leave()
             } else {
-                self.shape.keep_free_bytes
+                rule.streams_leave()
             },
+            room_told: (!is_dead)
+                .then(|| Arc::clone(&process.shared.lane(lane).expect("it is there").sink_room)),
             seed: self.rng.u64(..),
         }
     }
@@ -776,152 +780,5 @@ impl World {
         Ok(Err(Trip(
             "no room for settlements: no storage space".into(),
         )))
-    }
-
-    // --- the end of the history ---
-
-    /// Everything works from now on, but for the destination that hangs: then everything else is
-    /// settled. Then it works too.
-    fn finish(&mut self) -> Check {
-        self.trouble = Trouble {
-            failing: false,
-            full: false,
-        };
-        self.disk.clear_faults();
-        self.disk.set_capacity(None);
-        self.recover()?;
-        self.heal();
-        self.publish_everywhere();
-        let hanging = HANGING.0 as usize;
-        self.drain(&|model, i| model.lanes[i].pending == 0 || i == hanging)
-            .map_err(|e| format!("while a destination hangs: {e}"))?;
-        self.check_size()?;
-        self.destinations[hanging].hangs = false;
-        self.drain(&|model, i| model.lanes[i].pending == 0)?;
-        self.check_size()?;
-        self.end(End::PowerCut)?;
-        self.recover()?;
-        for position in 0..self.model.next_position() {
-            self.check_lookup(position)?;
-        }
-        ensure!(
-            self.model.pending() == 0,
-            "what was settled is pending again"
-        );
-        self.model.check_outcomes()?;
-        self.count_of_process();
-        let walk =
-            journal::verify(self.shared_disk(), self.options()).map_err(|e| e.to_string())?;
-        self.check_walk(&walk)
-    }
-
-    fn heal(&mut self) {
-        for destination in &mut self.destinations {
-            destination.failures = 0;
-        }
-        // A record that no segment of its stream takes is rejected for ever.
-        self.shape.on_reject = OnReject::Skip;
-        for i in 0..LANES {
-            let settings = self.shape.settings(LaneId(i as u32));
-            self.process().lanes[i].lane.tune(&settings);
-        }
-    }
-
-    /// There is room again, so publishes are accepted again.
-    fn publish_everywhere(&mut self) {
-        for lane in [STREAM, STRICT, FAULTY, HANGING] {
-            self.publish_plain(lane);
-        }
-    }
-
-    fn publish_plain(&mut self, lane: LaneId) {
-        let wall = self.clock.wall();
-        let hasher = self.process().shared.hasher;
-        let mut publisher = Publisher {
-            shape: &self.shape,
-            rng: &mut self.rng,
-            wall,
-        };
-        let (submission, sent) = publisher.plain(self.numbers, lane, &hasher);
-        self.numbers += 1;
-        self.submit(submission, sent);
-    }
-
-    fn drain(&mut self, is_done: &dyn Fn(&Model, usize) -> bool) -> Check {
-        for _ in 0..MAX_ROUNDS {
-            let process = self.process();
-            let queued = process.publishes.len() + process.settlements.len();
-            if process.settlements.is_empty()
-                && (process.publishes.is_empty() || self.has_no_room())
-                && (0..LANES).all(|i| is_done(&self.model, i))
-            {
-                return Ok(());
-            }
-            let mut wrong = Vec::new();
-            self.journal_step(&mut wrong)?;
-            self.keeper_step();
-            if self.process().keeper.checkpoint_is_due() {
-                self.checkpoint();
-            }
-            let mut worked = false;
-            for i in 0..LANES {
-                let (lane, mut around) = self.around(i, &mut wrong);
-                worked |= lane.work(&mut around)?;
-            }
-            ensure!(wrong.is_empty(), "went wrong without a cause: {wrong:?}");
-            if !worked && queued == 0 {
-                self.sleep();
-            }
-        }
-        let left: Vec<_> = (0..LANES)
-            .map(|i| (LANE_NAMES[i], self.model.lanes[i].pending))
-            .collect();
-        let process = self.process();
-        let queued = (process.publishes.len(), process.settlements.len());
-        let views: Vec<_> = process.lanes.iter().map(|l| l.lane.view()).collect();
-        let (space, problem) = (process.shared.space(), process.keeper.problem());
-        Err(format!(
-            "not settled: {left:?}, queued {queued:?}, {space:?}, {problem:?}\n{views:#?}"
-        ))
-    }
-
-    fn has_no_room(&self) -> bool {
-        let free = self.disk.free_bytes(Path::new("/data"));
-        free.is_ok_and(|free| free < self.shape.keep_free_bytes)
-    }
-
-    fn sleep(&mut self) {
-        let process = self.process.as_ref().expect("a process runs");
-        let wakes = process
-            .lanes
-            .iter()
-            .filter_map(|l| l.next_wake(&self.clock));
-        let ms = wakes.min().map_or(1_000, |wake| wake.as_millis() as u64);
-        self.advance(ms.max(1));
-    }
-
-    /// Promise 6: the journal costs what is owed and a few segments.
-    fn check_size(&mut self) -> Check {
-        let window_ms = self.shape.window.window.as_millis() as u64;
-        self.advance(window_ms + 1);
-        for _ in 0..8 {
-            let mut wrong = Vec::new();
-            self.journal_step(&mut wrong)?;
-            self.checkpoint();
-            self.keeper_step();
-        }
-        let process = self.process();
-        let total = process.shared.reader.shared().total_bytes();
-        let problem = process.keeper.problem().map(str::to_owned);
-        let sizes = self.shape.sizes;
-        // The active one, two sealed that stay, two spares, those that are ready, two half empty.
-        let few = (8 + sizes.reserve_segments as u64) * sizes.max_segment_bytes;
-        let owed = self.model.owed_bytes();
-        ensure!(
-            total <= 3 * owed + few,
-            "{owed} bytes are owed, and the journal takes {total}: more than {few} beyond \
-             ({problem:?})"
-        );
-        Ok(())
     }
 }

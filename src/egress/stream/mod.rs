@@ -35,6 +35,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -63,8 +64,10 @@ pub struct StreamOptions {
     pub retention: Retention,
     /// At so many bytes of files it is full and refuses; at least two segments are allowed.
     pub max_bytes: Option<u64>,
-    /// New segments leave so much of the disk to others.
+    /// New segments leave so much of the disk to others, and twice as much while none is needed yet.
     pub keep_free_bytes: u64,
+    /// Where it tells what it takes without more of the disk, if anybody watches that.
+    pub room_told: Option<Arc<AtomicU64>>,
     /// Seeds salts and a new log's uuid.
     pub seed: u64,
 }
@@ -284,8 +287,9 @@ impl StreamLog {
         self.end.send_replace(self.next_offset());
         if let Some(sealed) = appended.sealed {
             self.index(&sealed);
-            self.refill_reserve();
+            self.refill_reserve(self.options.keep_free_bytes);
         }
+        self.tell_room();
         Ok(())
     }
 

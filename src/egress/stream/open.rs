@@ -75,7 +75,9 @@ impl StreamLog {
             trim_failed: None,
         };
         log.index_scanned(&scanned);
-        log.refill_reserve();
+        // What is set aside may come from what others would leave.
+        log.refill_reserve(0);
+        log.tell_room();
         Ok(Opened {
             held: log.tail.iter().map(|(_, at)| *at).collect(),
             log,

@@ -7,6 +7,7 @@ use crate::clock::Wall;
 use crate::log::{LogKind, Segment, Urgency};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A log is allowed so many segments whatever its limit: one that is written, and the next.
 const LEAST_SEGMENTS: u64 = 2;
@@ -102,16 +103,27 @@ impl StreamLog {
     }
 
     /// A dead-letter log has the next segment ready while it still can, so that dead letters fit
-    /// when the disk is full later; that room may come from what is kept free.
-    pub(super) fn refill_reserve(&mut self) {
+    /// when the disk is full later.
+    pub(super) fn refill_reserve(&mut self, keep_free: u64) {
         if self.options.kind == LogKind::DeadLetters {
-            self.try_prepare(0);
+            self.try_prepare(keep_free);
         }
     }
 
-    /// Makes the next segment ready outside of any append. Call it after answering a batch.
+    /// Tells who watches the disk what it takes without more of it.
+    pub(super) fn tell_room(&self) {
+        if let Some(told) = &self.options.room_told {
+            let here = self.log.active().file_bytes - self.log.end().offset;
+            let room = here + self.log.shared().ready_bytes();
+            told.store(room, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the next segment ready outside of any append, where the disk has room to spare. Call it
+    /// after answering a batch.
     pub fn prepare_ahead(&mut self) {
-        self.try_prepare(self.options.keep_free_bytes);
+        self.try_prepare(self.options.keep_free_bytes.saturating_mul(2));
+        self.tell_room();
     }
 
     fn try_prepare(&mut self, keep_free: u64) {

@@ -28,6 +28,7 @@ fn options(dir: &Path) -> StreamOptions {
         retention: Retention::default(),
         max_bytes: None,
         keep_free_bytes: 0,
+        room_told: None,
         seed: 7,
     }
 }

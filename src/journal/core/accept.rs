@@ -112,7 +112,9 @@ impl Journal {
             Space::JournalFull => Some(Refusal::JournalFull(
                 "[journal] max_bytes is reached".into(),
             )),
-            Space::DiskFull => Some(Refusal::JournalFull("the disk is nearly full".into())),
+            Space::DiskShort | Space::DiskFull => {
+                Some(Refusal::JournalFull("the disk is nearly full".into()))
+            }
             Space::Enough => {
                 let most = self.log.largest_batch_ever();
                 (submission.batch_bytes() > most).then(|| {

@@ -6,9 +6,11 @@
 
 use crate::support::journal_house::{House, manual_clock, options};
 use causeway::clock::Clock;
-use causeway::journal::{DOOR_LANE, SinkMarks, verify};
+use causeway::journal::{DOOR_LANE, LaneModes, SinkMarks, verify};
 use causeway::log::disk::{Disk, RealDisk};
-use causeway::message::{DeliveryId, DeliveryState, DiscardReason, Guarantee, Outcome};
+use causeway::message::{
+    DeliveryId, DeliveryState, DiscardReason, Guarantee, LogUuid, Outcome, Position,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -32,6 +34,11 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 fn at(position: u64, ordinal: u16) -> DeliveryId {
     DeliveryId::new(position, ordinal)
+}
+
+/// Of the lane `copy`, with a barrier.
+fn modes() -> LaneModes {
+    LaneModes::new(true, vec![Position(DIVERTED)]).expect("one ascends")
 }
 
 /// All kinds of records, a compacted segment, a checkpoint, and a tail behind it.
@@ -73,6 +80,8 @@ fn build(dir: &Path) {
     );
     house.publish(last);
     house.journal.intern_route("late");
+    let (copy, sink) = (house.lanes[1], Some(LogUuid(7)));
+    house.journal.describe_lane(copy, modes(), sink);
     let mut diverted = house.submission(Some("full"), b"diverted", 2, Guarantee::AtLeastOnce);
     diverted.dead_letter_when_full = vec![false, true];
     let shared = Arc::clone(house.journal.shared());
@@ -263,6 +272,8 @@ fn what_is_checked_in_opens_and_says_what_it_should() {
             dead_letters: 0
         }
     );
+    let known = shared.read_catalog(|catalog| catalog.lane(house.lanes[1]).cloned());
+    assert_eq!(known.expect("is there").modes, modes());
     let stuck = [b'a' + (STUCK - FIRST_FILLER) as u8; FILLER_BYTES];
     assert_eq!(house.payload(STUCK), Some(stuck.to_vec()));
     assert_eq!(house.payload(STUCK + 1), None, "compacted away");

@@ -5,10 +5,10 @@ use crate::clock::Clock;
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
 use crate::journal::{self, LaneState};
-use crate::lane::{Command, LaneHandle, LaneView, Mode, Parts};
-use crate::message::{LaneId, LogUuid, Position};
+use crate::lane::{Command, LaneHandle, LaneView, Parts};
+use crate::message::Position;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
@@ -28,9 +28,6 @@ pub struct Lane {
     handle: LaneHandle,
     dead_letters: Arc<DeadLetterLog>,
     stream: Option<StreamDestination>,
-    /// To be noted in the journal once the lane has changed to it.
-    changing_to: Option<Mode>,
-    noted: AtomicBool,
 }
 
 impl Lanes {
@@ -48,7 +45,7 @@ impl Lanes {
             }
         }
         let all: Vec<_> = lanes.values().cloned().collect();
-        let housekeeping = tokio::spawn(housekeep(all, journal.clone()));
+        let housekeeping = tokio::spawn(housekeep(all));
         Self {
             lanes,
             housekeeping: Mutex::new(Some(housekeeping)),
@@ -100,6 +97,12 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
         _ => None,
     };
     let dead_letters = Arc::new(destination.dead_letters);
+    let mut first = Vec::new();
+    if destination.is_orphan {
+        first.push(Command::Pause);
+    }
+    let changes = destination.changes.into_iter();
+    first.extend(changes.map(|(mode, barrier)| Command::ChangeMode { mode, barrier }));
     let handle = LaneHandle::spawn(Parts {
         settings: destination.lane,
         egress: Arc::new(destination.egress),
@@ -108,20 +111,7 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
         clock: clock.clone(),
         faults: journal.faults(),
         seed: u64::from(id.0) ^ clock.wall().0,
-    });
-    let mut first = Vec::new();
-    if destination.is_orphan {
-        first.push(Command::Pause);
-    }
-    if let Some((mode, barrier)) = destination.change_to {
-        first.push(Command::ChangeMode { mode, barrier });
-    }
-    let commands = handle.clone();
-    tokio::spawn(async move {
-        for command in first {
-            // It ended already: its view says why.
-            let _ = commands.send(command).await;
-        }
+        first,
     });
     Some(Lane {
         state,
@@ -130,8 +120,6 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
         handle,
         dead_letters,
         stream,
-        changing_to: destination.change_to.map(|(mode, _)| mode),
-        noted: AtomicBool::new(false),
     })
 }
 
@@ -154,39 +142,23 @@ impl Lane {
         sent.map_err(|e| e.to_string())
     }
 
-    fn housekeep(&self, journal: &journal::Handle) {
+    fn housekeep(&self) {
         let marks = self.state.ledger().marks();
         self.dead_letters.advance_mark(marks.dead_letters);
         if let Some(stream) = &self.stream {
             stream.housekeep(marks.sink);
         }
-        let view = self.view();
-        if let Some(mode) = self.changing_to
-            && view.changing_to.is_none()
-            && view.mode == mode
-            && !self.noted.swap(true, Ordering::Relaxed)
-        {
-            journal.describe_lane(self.id(), mode == Mode::Strict, self.sink());
-        }
-    }
-
-    fn id(&self) -> LaneId {
-        self.state.id
-    }
-
-    fn sink(&self) -> Option<LogUuid> {
-        self.stream.as_ref().map(StreamDestination::uuid)
     }
 }
 
-async fn housekeep(lanes: Vec<Arc<Lane>>, journal: journal::Handle) {
+async fn housekeep(lanes: Vec<Arc<Lane>>) {
     let mut tick = tokio::time::interval(HOUSEKEEP_EVERY);
     loop {
         tick.tick().await;
-        let (lanes, journal) = (lanes.clone(), journal.clone());
+        let lanes = lanes.clone();
         let round = tokio::task::spawn_blocking(move || {
             for lane in &lanes {
-                lane.housekeep(&journal);
+                lane.housekeep();
             }
         });
         if let Err(e) = round.await {

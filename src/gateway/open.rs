@@ -11,7 +11,8 @@ use crate::egress::stream::{
 use crate::egress::{DeadLetterLog, Egress, NameBook};
 use crate::faults::Faults;
 use crate::journal::{
-    self, FreeSpace, Journal, JournalOptions, Keeper, SettleGroup, SinkMarks, WindowLimits,
+    self, FreeSpace, Journal, JournalOptions, Keeper, LaneModes, SettleGroup, SinkMarks,
+    WindowLimits,
 };
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::log::disk::Disk;
@@ -51,8 +52,8 @@ pub struct OpenDestination {
     pub dead_letters_max_bytes: u64,
     /// Not in the file any more: its lane is held until an operator acts.
     pub is_orphan: bool,
-    /// The lane owes something from when it was in the other mode.
-    pub change_to: Option<(Mode, Position)>,
+    /// What the lane turns to, and at which barriers, because it owes something of other modes.
+    pub changes: Vec<(Mode, Position)>,
     pub egress: Egress,
     pub dead_letters: DeadLetterLog,
 }
@@ -285,8 +286,7 @@ impl Opener<'_> {
             Some(spec) => self.egress(spec, journal, marks.sink, settled)?,
             None => (Egress::Nowhere, None),
         };
-        let strict = spec.is_some_and(|d| d.lane.strict);
-        let (mode, change_to) = self.mode(journal, strict, sink);
+        let (mode, changes) = self.modes(journal, spec.map(|d| d.lane.strict), sink);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
         Ok(OpenDestination {
             lane: LaneSettings {
@@ -297,7 +297,7 @@ impl Opener<'_> {
             backlog_bytes: backlog,
             dead_letters_max_bytes: dead_max,
             is_orphan: spec.is_none() && !is_door,
-            change_to,
+            changes,
             egress,
             dead_letters,
         })
@@ -318,24 +318,30 @@ impl Opener<'_> {
         words
     }
 
-    /// What the lane's last run was, as long as it owes something of it.
-    fn mode(
+    /// The lane's mode for the first that it owes, and the changes after it. A lane whose
+    /// destination is gone keeps the mode that it had.
+    fn modes(
         &self,
         journal: &mut Journal,
-        strict: bool,
+        strict: Option<bool>,
         sink: Option<crate::message::LogUuid>,
-    ) -> (Mode, Option<(Mode, Position)>) {
+    ) -> (Mode, Vec<(Mode, Position)>) {
         let id = self.lane.id;
-        let was = journal
-            .shared()
-            .read_catalog(|c| c.lane(id).is_some_and(|l| l.is_strict));
+        let known = journal.shared().read_catalog(|c| {
+            c.lane(id)
+                .map_or_else(LaneModes::default, |l| l.modes.clone())
+        });
+        let owed = {
+            let ledger = self.lane.ledger();
+            let first = ledger.owed().first().map(|first| first.position);
+            first.zip(ledger.owed().last_position())
+        };
+        let strict = strict.unwrap_or_else(|| known.is_strict_last());
+        let modes = known.from_start(strict, owed, journal.next_position());
+        journal.describe_lane(id, modes.clone(), sink);
         let of = |strict| if strict { Mode::Strict } else { Mode::Keyed };
-        let owes = self.lane.ledger().pending() > 0;
-        if was != strict && owes {
-            return (of(was), Some((of(strict), journal.next_position())));
-        }
-        journal.describe_lane(id, strict, sink);
-        (of(strict), None)
+        let changes = modes.changes().map(|(at, strict)| (of(strict), at));
+        (of(modes.is_strict_first()), changes.collect())
     }
 
     fn dead_letter_log(
@@ -509,3 +515,6 @@ const fn on_reject(word: routing::OnReject) -> OnReject {
         routing::OnReject::Skip => OnReject::Skip,
     }
 }
+
+#[cfg(test)]
+mod tests;

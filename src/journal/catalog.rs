@@ -12,13 +12,15 @@
 //! u8    0x31: an entry of the catalog (high half), version 1 (low half)
 //! u8    0 lane, 1 route
 //! number; name with its length in front
-//! lane: u8 flags: 1 strict, 2 sink; [u128 uuid of the sink, little-endian]
+//! lane: u8 flags: 1 strict, 2 sink, 4 barriers; [u128 uuid of the sink, little-endian];
+//!       [number of barriers; each, ascending: a position]
 //! ```
 //!
-//! A later record of a lane replaces its flags and sink.
+//! A later record of a lane replaces its flags, sink and barriers.
 
+use super::modes::LaneModes;
 use crate::message::wire::{Problem, Reader, WireError, put_str, put_u128, put_varint};
-use crate::message::{LaneId, LogUuid, RouteId};
+use crate::message::{LaneId, LogUuid, Position, RouteId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ const KIND_LANE: u8 = 0;
 const KIND_ROUTE: u8 = 1;
 const FLAG_STRICT: u8 = 1;
 const FLAG_SINK: u8 = 2;
+const FLAG_BARRIERS: u8 = 4;
 const ENTRY_LEAST_BYTES: usize = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +42,7 @@ pub struct LaneEntry {
     pub id: LaneId,
     /// Its destination's.
     pub name: Arc<str>,
-    /// Journal order for all it delivers; changes only while the lane owes nothing.
-    pub is_strict: bool,
+    pub modes: LaneModes,
     /// The log that it delivers to, once there is one: positions in another one mean nothing.
     pub sink: Option<LogUuid>,
 }
@@ -122,7 +124,7 @@ impl Catalog {
         self.add_lane(LaneEntry {
             id,
             name: name.into(),
-            is_strict: false,
+            modes: LaneModes::default(),
             sink: None,
         });
         (id, true)
@@ -143,17 +145,17 @@ impl Catalog {
 
     /// True if that changed the lane's entry, which must then be recorded. False, too, for a lane
     /// that isn't there.
-    pub fn set_strict(&mut self, id: LaneId, is_strict: bool) -> bool {
+    pub fn set_modes(&mut self, id: LaneId, modes: LaneModes) -> bool {
         match self.lanes.get_mut(id.0 as usize) {
-            Some(lane) if lane.is_strict != is_strict => {
-                lane.is_strict = is_strict;
+            Some(lane) if lane.modes != modes => {
+                lane.modes = modes;
                 true
             }
             _ => false,
         }
     }
 
-    /// As `set_strict`.
+    /// As `set_modes`.
     pub fn set_sink(&mut self, id: LaneId, sink: Option<LogUuid>) -> bool {
         match self.lanes.get_mut(id.0 as usize) {
             Some(lane) if lane.sink != sink => {
@@ -245,11 +247,19 @@ impl LaneEntry {
         out.extend([CATALOG_V1, KIND_LANE]);
         put_varint(out, self.id.0.into());
         put_str(out, &self.name);
-        let strict = if self.is_strict { FLAG_STRICT } else { 0 };
-        let sink = if self.sink.is_some() { FLAG_SINK } else { 0 };
-        out.push(strict | sink);
+        let barriers = self.modes.barriers();
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        out.push(
+            flag(self.modes.is_strict_first(), FLAG_STRICT)
+                | flag(self.sink.is_some(), FLAG_SINK)
+                | flag(!barriers.is_empty(), FLAG_BARRIERS),
+        );
         if let Some(uuid) = self.sink {
             put_u128(out, uuid.0);
+        }
+        if !barriers.is_empty() {
+            put_varint(out, barriers.len() as u64);
+            barriers.iter().for_each(|at| put_varint(out, at.0));
         }
     }
 }
@@ -294,7 +304,7 @@ fn read_entry(reader: &mut Reader) -> Result<CatalogEntry, WireError> {
 fn read_lane(reader: &mut Reader, id: LaneId, name: Arc<str>) -> Result<LaneEntry, WireError> {
     let before = reader.clone();
     let flags = reader.u8("lane's flags")?;
-    if flags & !(FLAG_STRICT | FLAG_SINK) != 0 {
+    if flags & !(FLAG_STRICT | FLAG_SINK | FLAG_BARRIERS) != 0 {
         return Err(before.error("lane's flags", Problem::OutOfRange));
     }
     let sink = if flags & FLAG_SINK == 0 {
@@ -302,10 +312,21 @@ fn read_lane(reader: &mut Reader, id: LaneId, name: Arc<str>) -> Result<LaneEntr
     } else {
         Some(LogUuid(reader.u128("lane's sink")?))
     };
+    let before = reader.clone();
+    let barriers = if flags & FLAG_BARRIERS == 0 {
+        Vec::new()
+    } else {
+        let count = reader.count("lane's barriers", 1)?;
+        (0..count)
+            .map(|_| reader.varint("lane's barrier").map(Position))
+            .collect::<Result<_, _>>()?
+    };
+    let modes = LaneModes::new(flags & FLAG_STRICT != 0, barriers)
+        .ok_or_else(|| before.error("lane's barriers", Problem::OutOfRange))?;
     Ok(LaneEntry {
         id,
         name,
-        is_strict: flags & FLAG_STRICT != 0,
+        modes,
         sink,
     })
 }

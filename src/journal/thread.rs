@@ -10,7 +10,7 @@ use super::{SettleGroup, Submission, lookup};
 use crate::faults::Faults;
 use crate::log::Record;
 use crate::log::disk::Disk;
-use crate::message::{LaneId, LogUuid, Position, Refusal};
+use crate::message::{Position, Refusal};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,8 +36,6 @@ type Find = (
     u128,
     oneshot::Sender<Option<(Position, super::idtable::Targets)>>,
 );
-/// A lane's mode and sink, as they are from now on.
-type Description = (LaneId, bool, Option<LogUuid>);
 /// Receipts on their way to the task that sends them, and records that it frees.
 type Outgoing = (Vec<(Reply, Answer)>, Vec<Record>);
 pub type Receipts = mpsc::UnboundedReceiver<Outgoing>;
@@ -52,7 +50,6 @@ struct Queue {
     image_wanted: bool,
     image: Option<CheckpointImage>,
     keeper_called: bool,
-    descriptions: Vec<Description>,
     stopping: bool,
     keeper_stopping: bool,
 }
@@ -224,15 +221,6 @@ impl Handle {
         }
     }
 
-    /// Notes a lane's mode, once it has changed.
-    pub fn describe_lane(&self, lane: LaneId, is_strict: bool, sink: Option<LogUuid>) {
-        self.threads
-            .lock()
-            .descriptions
-            .push((lane, is_strict, sink));
-        self.threads.journal_wakes.notify_one();
-    }
-
     /// The newest position of an identity, while its id is in the window or in a segment.
     pub async fn find(&self, key: u128) -> io::Result<Option<(Position, super::idtable::Targets)>> {
         let (reply, found) = oneshot::channel();
@@ -262,7 +250,6 @@ struct Work {
     publishes: VecDeque<Submission>,
     replies: VecDeque<Reply>,
     settlements: VecDeque<SettleGroup>,
-    descriptions: Vec<Description>,
     stalled: bool,
 }
 
@@ -281,9 +268,6 @@ fn run_journal(
     let mut work = Work::default();
     loop {
         let (finds, image_wanted, stopping) = take_work(threads, &mut work);
-        for (lane, is_strict, sink) in work.descriptions.drain(..) {
-            journal.describe_lane(lane, is_strict, sink);
-        }
         for (key, reply) in finds {
             let _ = reply.send(journal.find(key));
         }
@@ -323,7 +307,6 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
             .map(|since| SETTLE_LINGER.saturating_sub(since.elapsed()));
         let ready = !queue.publishes.is_empty()
             || !queue.finds.is_empty()
-            || !queue.descriptions.is_empty()
             || queue.image_wanted
             || queue.stopping
             || linger.is_some_and(|left| left.is_zero())
@@ -352,7 +335,6 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
     work.publishes.append(&mut queue.publishes);
     work.replies.append(&mut queue.replies);
     work.settlements.append(&mut queue.settlements);
-    work.descriptions.append(&mut queue.descriptions);
     queue.settlements_since = None;
     threads.settle_room.notify_waiters();
     let image_wanted = std::mem::take(&mut queue.image_wanted);

@@ -57,6 +57,8 @@ pub struct Parts<F, D> {
     pub clock: Clock,
     pub faults: Faults,
     pub seed: u64,
+    /// Obeyed before the first delivery is taken.
+    pub first: Vec<Command>,
 }
 
 /// The way to a running lane. It outlives its task.
@@ -90,7 +92,7 @@ impl LaneHandle {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (shown, view) = watch::channel(lane.view());
         let shown = Arc::new(shown);
-        let driver = Driver {
+        let mut driver = Driver {
             lane,
             egress: parts.egress,
             feed: parts.feed,
@@ -109,6 +111,10 @@ impl LaneHandle {
             bury_at: None,
             end_at: None,
         };
+        for command in parts.first {
+            driver.obey(command);
+        }
+        driver.show();
         tokio::spawn(supervise(driver, shown));
         Self { commands, view }
     }

@@ -80,6 +80,12 @@ impl DeliverySet {
         self.next_from(DeliveryId::default())
     }
 
+    #[must_use]
+    pub fn last_position(&self) -> Option<Position> {
+        let last = self.by_ordinal.iter().filter_map(|(_, b)| b.max()).max();
+        last.map(Position)
+    }
+
     /// The least delivery that is not before `from`.
     #[must_use]
     pub fn next_from(&self, from: DeliveryId) -> Option<DeliveryId> {

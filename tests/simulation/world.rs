@@ -17,8 +17,8 @@ use causeway::egress::stream::{
 };
 use causeway::faults::Faults;
 use causeway::journal::{
-    self, DOOR_LANE, FreeSpace, Journal, JournalOptions, Keeper, LaneFeed, SettleGroup, Shared,
-    SinkMarks, Submission, Walk, lookup,
+    self, DOOR_LANE, FreeSpace, Journal, JournalOptions, Keeper, LaneFeed, LaneModes, SettleGroup,
+    Shared, SinkMarks, Submission, Walk, lookup,
 };
 use causeway::lane::Lane;
 use causeway::log::disk::Disk;
@@ -607,7 +607,9 @@ impl World {
             let lane = process.shared.lane(id).ok_or("an interned lane is there")?;
             let limit = self.shape.backlog_bytes[i];
             lane.backlog_bytes.store(limit, Ordering::Relaxed);
-            process.journal.describe_lane(id, id == STRICT, None);
+            process
+                .journal
+                .describe_lane(id, LaneModes::always(id == STRICT), None);
         }
         let route = process.journal.intern_route("all");
         ensure!(route == RouteId(1), "the route has become {route:?}");

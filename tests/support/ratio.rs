@@ -63,9 +63,10 @@ impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (one, two) = self.medians();
         let (one, two) = (one.as_secs_f64(), two.as_secs_f64());
+        let (least, most) = self.spread();
         write!(
             f,
-            "{one:.3} s against {two:.3} s: {:.2} of its rate",
+            "{one:.3} s against {two:.3} s: {:.2} ({least:.2}–{most:.2}) of its rate",
             self.rate()
         )
     }

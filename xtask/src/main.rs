@@ -162,16 +162,18 @@ fn torture(seed: Option<u64>, minutes: u64) -> Result<(), Failure> {
     cargo(&[&args[..], &what].concat(), &variables)
 }
 
+/// The plain build is put aside first, as for `test`; a destination that hangs needs the faults
+/// build, which comes with the test. All in release: the clients take their share of the machine.
 fn shown_by() -> Result<(), Failure> {
     cargo(&["build", "--release", "--package", "causeway"], &[])?;
-    let release = target_dir().join("release").join("causeway");
+    let plain = keep_binary("release", "causeway-plain")?;
     let variables = [
-        ("CAUSEWAY_TEST_PLAIN_BIN", release.into_os_string()),
+        ("CAUSEWAY_TEST_PLAIN_BIN", plain.into_os_string()),
         ("CAUSEWAY_TEST_SCALE", "full".into()),
     ];
-    let args = ["test", "--features", "faults", "--test", "main", "--"];
-    let what = ["--nocapture", "--test-threads=1", "shown_by::"];
-    cargo(&[&args[..], &what].concat(), &variables)
+    let args = ["test", "--release", "--features", "faults"];
+    let which = ["--test", "main", "--", "--nocapture", "--test-threads=1"];
+    cargo(&[&args[..], &which, &["shown_by::"]].concat(), &variables)
 }
 
 /// Figures are of the plain build; one needs a destination that hangs, so the faults build is

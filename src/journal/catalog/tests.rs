@@ -5,7 +5,7 @@ fn lane(number: u32, name: &str) -> LaneEntry {
     LaneEntry {
         id: LaneId(number),
         name: name.into(),
-        is_strict: false,
+        modes: LaneModes::default(),
         sink: None,
     }
 }
@@ -41,8 +41,10 @@ fn records_and_checkpoints_give_the_same_catalog() {
                     is_new.then(|| record_of_route(&catalog, id))
                 }
                 2 => {
-                    let (id, strict) = (LaneId(rng.u32(..12)), rng.bool());
-                    let changed = catalog.set_strict(id, strict);
+                    let barriers = (1..rng.u64(1..4)).map(|n| Position(n * 1_000));
+                    let modes = LaneModes::new(rng.bool(), barriers.collect()).unwrap();
+                    let id = LaneId(rng.u32(..12));
+                    let changed = catalog.set_modes(id, modes);
                     changed.then(|| record_of_lane(&catalog, id))
                 }
                 _ => {
@@ -79,7 +81,7 @@ fn names_have_one_number_each() {
     assert_eq!(catalog.lane_named("other"), None);
     assert_eq!(catalog.route_named("inbox").unwrap().id, RouteId(0));
     assert_eq!(catalog.route(RouteId(1)), None);
-    assert!(!catalog.set_strict(LaneId(2), true));
+    assert!(!catalog.set_modes(LaneId(2), LaneModes::always(true)));
 }
 
 #[test]
@@ -116,6 +118,10 @@ fn damaged_entries_never_panic() {
     for name in ["inbox", "events", "ünïcode"] {
         let (id, _) = catalog.intern_lane(name);
         catalog.set_sink(id, Some(LogUuid(5)));
+        catalog.set_modes(
+            id,
+            LaneModes::new(true, vec![Position(7), Position(900)]).unwrap(),
+        );
         catalog.intern_route(name);
     }
     let mut whole = Vec::new();
@@ -152,11 +158,18 @@ fn the_format_is_as_checked_in() {
     let mut catalog = Catalog::default();
     let (id, _) = catalog.intern_lane("in");
     assert_eq!(record_of_lane(&catalog, id), [0x31, 0, 0, 2, b'i', b'n', 0]);
-    catalog.set_strict(id, true);
+    catalog.set_modes(id, LaneModes::always(true));
     catalog.set_sink(id, Some(LogUuid(0x0102)));
     let mut expected = vec![0x31, 0, 0, 2, b'i', b'n', 3, 2, 1];
     expected.extend([0; 14]);
     assert_eq!(record_of_lane(&catalog, id), expected);
+    let modes = LaneModes::new(false, vec![Position(5), Position(0x80)]);
+    catalog.set_modes(id, modes.unwrap());
+    expected[6] = 6;
+    expected.extend([2, 5, 0x80, 1]);
+    assert_eq!(record_of_lane(&catalog, id), expected);
+    let descending = [&expected[..expected.len() - 2], &[5]].concat();
+    assert!(CatalogEntry::decode(&descending).is_err());
     let (id, _) = catalog.intern_route("r");
     assert_eq!(record_of_route(&catalog, id), [0x31, 1, 0, 1, b'r']);
 }

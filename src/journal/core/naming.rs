@@ -1,6 +1,7 @@
 //! Names of the configuration get their numbers; new ones ride the next batch.
 
 use super::Journal;
+use crate::journal::LaneModes;
 use crate::journal::ledger::LaneLedger;
 use crate::log::Record;
 use crate::message::{LaneId, LogUuid, RouteId};
@@ -19,11 +20,11 @@ impl Journal {
         id
     }
 
-    /// Which log the lane delivers to, and in which mode: kept, because both change only with care.
-    pub fn describe_lane(&mut self, id: LaneId, is_strict: bool, sink: Option<LogUuid>) {
+    /// Which log the lane delivers to, and in which modes: kept, because both change only with care.
+    pub fn describe_lane(&mut self, id: LaneId, modes: LaneModes, sink: Option<LogUuid>) {
         let changed = self.shared.with_catalog(|catalog| {
-            let mode = catalog.set_strict(id, is_strict);
-            catalog.set_sink(id, sink) || mode
+            let has_changed = catalog.set_modes(id, modes);
+            catalog.set_sink(id, sink) || has_changed
         });
         if changed {
             self.note_lane(id);

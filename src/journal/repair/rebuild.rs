@@ -3,6 +3,7 @@
 
 use super::report::Span;
 use crate::journal::DOOR_LANE;
+use crate::journal::LaneModes;
 use crate::journal::catalog::{Catalog, CatalogEntry, CatalogError, LaneEntry, RouteEntry};
 use crate::journal::idtable;
 use crate::journal::ledger::LaneLedger;
@@ -240,7 +241,7 @@ impl Rebuild {
             .unwrap_or_else(|| LaneEntry {
                 id: LaneId(number),
                 name: placeholder(number).into(),
-                is_strict: false,
+                modes: LaneModes::default(),
                 sink: None,
             })
     }

@@ -226,6 +226,7 @@ fn spawn(faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
         clock: Clock::system(),
         faults: Faults::none(),
         seed: 1,
+        first: Vec::new(),
     });
     Rig {
         ends,

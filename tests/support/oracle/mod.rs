@@ -14,6 +14,7 @@ mod violation;
 
 pub use violation::{Kind, Violation};
 
+use super::client::Client;
 use super::metrics::{self, CountsByDestination};
 use super::process::{Gateway, START_LIMIT, program};
 use checks::{Arrived, Doubles};
@@ -21,9 +22,9 @@ use content::{FAULTY, Name, STREAMS, message, record_file};
 use publisher::{Acked, Published, Publisher, Shared};
 use reader::Read;
 use rustix::process::Signal;
-use schedule::{Action, schedule};
+use schedule::{Action, Again, schedule};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a sync takes, by seed: a memory's time, and those of disks. The slower, the more is in
 /// doubt when a kill comes.
 const SYNC_DELAYS_MS: [u64; 3] = [0, 4, 1];
-/// A kill waits so long for work to be unsettled, then comes all the same.
+/// A kill waits so long for deliveries to be pending, then comes all the same.
 const BIAS_LIMIT: Duration = Duration::from_millis(250);
+/// How long a kill waits to be told what is pending: in recovery nobody answers.
+const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -45,6 +48,8 @@ pub struct Setup {
     pub publishers: u32,
     pub kills: u32,
     pub pauses: u32,
+    /// None: publishers go on for the whole `duration`.
+    pub messages_each: Option<u32>,
     /// A fault planted in the cores.
     pub fault: Option<&'static str>,
 }
@@ -58,10 +63,10 @@ pub struct Report {
     pub looked_up: usize,
     pub refusals: usize,
     pub kills: usize,
-    /// Kills that came while a publish had no answer or a delivery was pending.
-    pub kills_unsettled: usize,
-    /// The latter alone.
+    /// Kills right before which the gateway itself said that deliveries were pending.
     pub kills_pending: usize,
+    /// Kills before which it gave no answer, because it was still starting: not among the former.
+    pub kills_starting: usize,
     pub pauses: usize,
     pub restarts: usize,
 }
@@ -78,8 +83,8 @@ impl fmt::Display for Report {
         } = self;
         let Self {
             kills,
-            kills_unsettled,
             kills_pending,
+            kills_starting,
             pauses,
             restarts,
             ..
@@ -92,14 +97,9 @@ impl fmt::Display for Report {
             f,
             "{looked_up} looked up, {refusals} told to wait; {kills} kills, "
         )?;
-        write!(
-            f,
-            "{kills_unsettled} of them with work unsettled ({kills_pending} with "
-        )?;
-        write!(
-            f,
-            "deliveries pending), {pauses} pauses, {restarts} restarts; "
-        )?;
+        write!(f, "{kills_pending} of them with deliveries pending ")?;
+        write!(f, "({kills_starting} while it started), ")?;
+        write!(f, "{pauses} pauses, {restarts} restarts; ")?;
         write!(f, "{} violations", self.violations.len())?;
         self.violations
             .iter()
@@ -119,7 +119,7 @@ pub fn run(setup: &Setup) -> Report {
         seed: setup.seed,
         http: gateway.http,
         stop: AtomicBool::new(false),
-        in_flight: AtomicUsize::new(0),
+        messages_each: setup.messages_each.unwrap_or(u32::MAX),
     };
     let mut report = Report::default();
     if let Err(why) = gateway.start() {
@@ -136,7 +136,7 @@ pub fn run(setup: &Setup) -> Report {
             let client = gateway.client(ANSWER_LIMIT);
             scope.spawn(|| reader::follow(client, stream, setup.seed, &readers_stop))
         });
-        let disturbed = disturb(&mut gateway, setup, &shared, &mut report);
+        let disturbed = disturb(&mut gateway, setup, &mut report);
         shared.stop.store(true, Ordering::Relaxed);
         let published: Vec<Published> = publishers
             .into_iter()
@@ -187,12 +187,7 @@ fn collect(seed: u64, published: Vec<Published>, report: &mut Report) -> History
 }
 
 /// Does what the schedule says; afterwards the gateway runs and is ready.
-fn disturb(
-    gateway: &mut Gateway,
-    setup: &Setup,
-    shared: &Shared,
-    report: &mut Report,
-) -> Result<(), Violation> {
+fn disturb(gateway: &mut Gateway, setup: &Setup, report: &mut Report) -> Result<(), Violation> {
     let started = Instant::now();
     let process = |why| Violation::new(Kind::Process, why);
     for step in schedule(setup.seed, setup.duration, setup.kills, setup.pauses) {
@@ -202,12 +197,21 @@ fn disturb(
         }
         match step.action {
             Action::Kill { down, again } => {
-                kill_unsettled(gateway, shared, report);
+                kill_pending(gateway, report);
                 thread::sleep(down);
-                if let Some(again) = again {
-                    gateway.spawn();
-                    thread::sleep(again);
-                    kill(gateway, shared, 0, report);
+                match again {
+                    Some(Again::InRecovery(after)) => {
+                        gateway.spawn();
+                        thread::sleep(after);
+                        let pending = sample_pending(gateway);
+                        kill(gateway, pending, report);
+                    }
+                    Some(Again::Serving(after)) => {
+                        gateway.start().map_err(process)?;
+                        thread::sleep(after);
+                        kill_pending(gateway, report);
+                    }
+                    None => {}
                 }
                 gateway.start().map_err(process)?;
             }
@@ -233,25 +237,30 @@ fn disturb(
     Ok(())
 }
 
-/// SIGKILL at a moment when something is unsettled, if such a moment comes soon.
-fn kill_unsettled(gateway: &mut Gateway, shared: &Shared, report: &mut Report) {
+/// SIGKILL at a moment when deliveries are pending, if such a moment comes soon.
+fn kill_pending(gateway: &mut Gateway, report: &mut Report) {
     let deadline = Instant::now() + BIAS_LIMIT;
     loop {
-        let pending = counts(gateway).map_or(0, |counts| pending(&counts));
-        let in_flight = shared.in_flight.load(Ordering::SeqCst);
-        if pending > 0 || in_flight > 0 || Instant::now() > deadline {
-            kill(gateway, shared, pending, report);
+        let pending = sample_pending(gateway);
+        if pending.is_some_and(|pending| pending > 0) || Instant::now() > deadline {
+            kill(gateway, pending, report);
             return;
         }
     }
 }
 
-fn kill(gateway: &mut Gateway, shared: &Shared, pending: u64, report: &mut Report) {
-    let in_flight = shared.in_flight.load(Ordering::SeqCst);
+/// `pending`: what the gateway said just now, if it answered.
+fn kill(gateway: &mut Gateway, pending: Option<u64>, report: &mut Report) {
     gateway.kill();
     report.kills += 1;
-    report.kills_unsettled += usize::from(pending > 0 || in_flight > 0);
-    report.kills_pending += usize::from(pending > 0);
+    report.kills_pending += usize::from(pending.is_some_and(|pending| pending > 0));
+    report.kills_starting += usize::from(pending.is_none());
+}
+
+fn sample_pending(gateway: &Gateway) -> Option<u64> {
+    let client = Client::new(gateway.health, SAMPLE_LIMIT);
+    let counts = counts_from(client).ok()?;
+    Some(pending(&counts))
 }
 
 fn pending(counts: &CountsByDestination) -> u64 {
@@ -259,7 +268,11 @@ fn pending(counts: &CountsByDestination) -> u64 {
 }
 
 fn counts(gateway: &Gateway) -> Result<CountsByDestination, String> {
-    match gateway.health_client().get("/metrics") {
+    counts_from(gateway.health_client())
+}
+
+fn counts_from(mut client: Client) -> Result<CountsByDestination, String> {
+    match client.get("/metrics") {
         Ok(r) if r.status == 200 => metrics::counts(&String::from_utf8_lossy(&r.body)),
         Ok(response) => Err(format!("/metrics: {response}")),
         Err(trouble) => Err(format!("/metrics: {trouble}")),

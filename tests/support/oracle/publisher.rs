@@ -6,7 +6,7 @@ use super::violation::{Kind, Violation};
 use crate::support::client::{Client, Response, Trouble, encoded};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,8 @@ pub struct Shared {
     pub http: SocketAddr,
     /// Set: no new messages.
     pub stop: AtomicBool,
-    /// Publishes that were sent at least once and have no answer yet.
-    pub in_flight: AtomicUsize,
+    /// A publisher stops by itself after so many messages.
+    pub messages_each: u32,
 }
 
 /// A message whose receipt came.
@@ -81,7 +81,7 @@ impl<'a> Publisher<'a> {
 
     /// Publishes until the run stops; judges every answer.
     pub fn run(mut self) -> Published {
-        for number in 0.. {
+        for number in 0..self.shared.messages_each {
             if self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -108,9 +108,7 @@ impl<'a> Publisher<'a> {
 
     fn publish(&mut self, name: Name) -> bool {
         let message = message(self.shared.seed, name);
-        self.shared.in_flight.fetch_add(1, Ordering::SeqCst);
         let end = self.until_answered(&message);
-        self.shared.in_flight.fetch_sub(1, Ordering::SeqCst);
         let End::Answer { response, sent } = end else {
             return false;
         };

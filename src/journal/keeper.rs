@@ -385,20 +385,25 @@ struct View {
 }
 
 /// The first run of neighbours that is worth rewriting: what is needed of all of them fits into one
-/// segment and is at most half of what they take.
+/// segment and is at most half of what they take. One that is mostly needed is copied only with as
+/// much beside it: else the remains of one hung destination would be written again with each
+/// segment that comes to stand behind them.
 fn choose_run(views: &[View], target_bytes: u64) -> Option<std::ops::Range<usize>> {
     for start in 0..views.len() {
-        let (mut live, mut files) = (0, 0);
+        let (mut live, mut files, mut mostly_live) = (0, 0, 0);
         let mut best = None;
         for (i, view) in views.iter().enumerate().skip(start) {
             live += view.live_bytes;
             files += view.file_bytes;
+            if view.live_bytes as f64 > view.file_bytes as f64 * MAX_LIVE_FRACTION {
+                mostly_live = mostly_live.max(view.live_bytes);
+            }
             if live > target_bytes {
                 break;
             }
             // The header of the new file counts too: else small files would be rewritten for ever.
             let after = (live + 2 * SEGMENT_HEADER_BYTES) as f64;
-            if after <= files as f64 * MAX_LIVE_FRACTION {
+            if after <= files as f64 * MAX_LIVE_FRACTION && 2 * mostly_live <= live {
                 best = Some(start..i + 1);
             }
         }
@@ -420,5 +425,64 @@ impl Journal {
             bytes: snapshot.encode(),
             exactly_once: snapshot.exactly_once_positions(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const TARGET: u64 = 64 * MIB;
+
+    fn view(live_bytes: u64, file_bytes: u64) -> View {
+        View {
+            seq: 0,
+            is_dead: false,
+            live_bytes,
+            file_bytes,
+        }
+    }
+
+    #[test]
+    fn what_is_mostly_settled_is_rewritten_and_what_is_needed_stays() {
+        let (full, half, most) = (
+            view(TARGET, TARGET),
+            view(30 * MIB, TARGET),
+            view(40 * MIB, TARGET),
+        );
+        assert_eq!(choose_run(&[full, half, full], TARGET), Some(1..2));
+        assert_eq!(choose_run(&[full, most, full], TARGET), None);
+        assert_eq!(choose_run(&[half, half, half], TARGET), Some(0..2));
+    }
+
+    /// Else it would be copied with each segment that comes behind it, most of which are settled
+    /// whole a moment later.
+    #[test]
+    fn remains_are_not_copied_for_a_little_that_stands_behind_them() {
+        let remains = view(35 * MIB, 35 * MIB + 4096);
+        let nearly_settled = view(MIB, TARGET);
+        let run = choose_run(&[remains, nearly_settled], TARGET);
+        assert_eq!(run, Some(1..2), "the second alone");
+    }
+
+    /// One needed record in each segment: they come together, in a number of files and of copies
+    /// of each that grows with the logarithm.
+    #[test]
+    fn small_remains_come_together_without_being_copied_each_time() {
+        let (stuck, segments) = (10_000, 1_000);
+        let mut views: Vec<View> = Vec::new();
+        let mut written = 0;
+        for _ in 0..segments {
+            views.push(view(stuck, TARGET));
+            while let Some(run) = choose_run(&views, TARGET) {
+                let live = views[run.clone()].iter().map(|v| v.live_bytes).sum();
+                written += live;
+                views.splice(run, [view(live, live + SEGMENT_HEADER_BYTES)]);
+            }
+        }
+        assert!(views.len() <= 12, "{} files", views.len());
+        let copies = written / (stuck * segments);
+        assert!(copies <= 12, "each was copied {copies} times");
     }
 }

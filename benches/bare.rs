@@ -2,6 +2,7 @@
 //! file whose blocks are written already, as the log's are.
 
 use super::report::Stopwatch;
+use causeway::log::RECORD_HEADER_BYTES;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -35,16 +36,42 @@ impl Bare {
     pub fn run(&mut self, bytes: &[u8], times: u64) -> Stopwatch {
         let mut watch = Stopwatch::default();
         for _ in 0..times {
-            if self.at + bytes.len() as u64 > FILE_BYTES {
-                self.at = 0;
-            }
-            watch.time(|| {
-                self.file.write_all_at(bytes, self.at).expect("it has room");
-                self.file.sync_data().expect("the disk is sound");
-            });
-            self.at += bytes.len() as u64;
+            watch.time(|| self.append(bytes));
         }
         watch
+    }
+
+    /// The same for records that lie where they were made: collected behind `overhead`, then written.
+    pub fn run_given<T>(
+        &mut self,
+        overhead: &[u8],
+        mut records: impl FnMut() -> Vec<(T, Vec<u8>)>,
+        times: u64,
+    ) -> Stopwatch {
+        let mut watch = Stopwatch::default();
+        let mut batch = Vec::new();
+        for _ in 0..times {
+            let records = records();
+            watch.time(|| {
+                batch.clear();
+                batch.extend_from_slice(overhead);
+                for (_, record) in &records {
+                    batch.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+                    batch.extend_from_slice(record);
+                }
+                self.append(&batch);
+            });
+        }
+        watch
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.at + bytes.len() as u64 > FILE_BYTES {
+            self.at = 0;
+        }
+        self.file.write_all_at(bytes, self.at).expect("it has room");
+        self.file.sync_data().expect("the disk is sound");
+        self.at += bytes.len() as u64;
     }
 }
 

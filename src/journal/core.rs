@@ -19,7 +19,7 @@ use super::{SettleGroup, Submission};
 use crate::clock::{Clock, Mono};
 use crate::faults::Faults;
 use crate::log::{Batch, Cursor, Log, Record, Stamp, Urgency};
-use crate::message::{Delivery, Epoch, Ordinal, Position, Refusal};
+use crate::message::{DeliveryId, Epoch, Position, Refusal};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,25 +80,28 @@ pub struct Journal {
 struct Buffers {
     bytes: Vec<u8>,
     fresh: Vec<Fresh>,
-    /// By lane.
-    fed: Vec<Vec<Delivery>>,
+    queue: VecDeque<Submission>,
 }
 
 /// The batch in the making.
 struct Pending {
     batch: Batch,
+    /// What was decided, in order.
+    taken: VecDeque<Submission>,
+    answers: Vec<Answer>,
+    /// Those of `taken` that are accepted once the batch is durable.
     fresh: Vec<Fresh>,
+    /// Deliveries whose lane was full, in order, with what the dead letter will say.
+    diverted: Vec<(DeliveryId, Arc<str>)>,
     settled: Vec<(SettleGroup, SettlementGroup)>,
     urgency: Urgency,
 }
 
-/// A record of the batch that is accepted once the batch is durable.
 struct Fresh {
     position: Position,
-    submission: Submission,
+    /// Of its submission in `taken`.
+    number: u32,
     shape: u32,
-    /// Ordinals whose lane was full, with what the dead letter will say.
-    diverted: Vec<(Ordinal, Arc<str>)>,
 }
 
 /// Everything of one `Journal` that recovery found.
@@ -193,22 +196,46 @@ impl Journal {
             return step;
         }
         if let Some(pending) = self.unwritten.take() {
-            self.write(pending, Vec::new(), &mut step);
+            self.write(pending, &mut step);
         }
         let mut pending = self.begin(settlements);
-        let mut answers = Vec::new();
-        self.decide(publishes, &mut pending, &mut answers, &mut step);
+        self.decide(publishes, &mut pending, &mut step);
+        pending.taken = self.take(publishes, pending.answers.len());
         if pending.batch.is_empty() {
-            self.buffers.bytes = pending.batch.into_buffer();
             step.stalled |= !settlements.is_empty();
-            step.answer(answers);
-        } else if self.faults.ack_before_fsync() && !answers.is_empty() {
-            step.answer(answers);
+            step.answer(std::mem::take(&mut pending.answers));
+            self.reuse(pending);
+        } else if self.faults.ack_before_fsync() && !pending.answers.is_empty() {
+            step.answer(std::mem::take(&mut pending.answers));
             self.unwritten = Some(pending);
         } else {
-            self.write(pending, answers, &mut step);
+            self.write(pending, &mut step);
         }
         step
+    }
+
+    /// The first of the queue, without a copy where that is all of it.
+    fn take(
+        &mut self,
+        publishes: &mut VecDeque<Submission>,
+        count: usize,
+    ) -> VecDeque<Submission> {
+        let rest = if count == publishes.len() {
+            std::mem::take(&mut self.buffers.queue)
+        } else {
+            publishes.split_off(count)
+        };
+        std::mem::replace(publishes, rest)
+    }
+
+    fn reuse(&mut self, mut pending: Pending) {
+        pending.taken.clear();
+        pending.fresh.clear();
+        self.buffers = Buffers {
+            bytes: pending.batch.into_buffer(),
+            fresh: pending.fresh,
+            queue: pending.taken,
+        };
     }
 
     fn housekeep_window(&mut self) {
@@ -260,7 +287,10 @@ impl Journal {
         }
         Pending {
             batch,
+            taken: VecDeque::new(),
+            answers: Vec::new(),
             fresh: std::mem::take(&mut self.buffers.fresh),
+            diverted: Vec::new(),
             settled,
             urgency: Urgency::Essential,
         }

@@ -7,6 +7,7 @@
 use crate::message::{Delivery, DeliveryId};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec;
 use tokio::sync::Notify;
 
 const MAX_INBOX_BYTES: usize = 4 * 1024 * 1024;
@@ -18,9 +19,39 @@ pub struct Inbox {
 }
 
 struct Queue {
-    deliveries: VecDeque<Delivery>,
+    /// As they were pushed: a batch is handed over, not copied.
+    runs: VecDeque<vec::IntoIter<Delivery>>,
+    count: usize,
     bytes: usize,
     lags: bool,
+}
+
+impl Queue {
+    /// How many of the deliveries there is room for, and their bytes.
+    fn fit(&self, deliveries: &[Delivery]) -> (usize, usize) {
+        let mut bytes = 0;
+        for (number, delivery) in deliveries.iter().enumerate() {
+            let more = bytes + delivery.size_bytes as usize;
+            if self.bytes + more > MAX_INBOX_BYTES || self.count + number >= MAX_INBOX_DELIVERIES {
+                return (number, bytes);
+            }
+            bytes = more;
+        }
+        (deliveries.len(), bytes)
+    }
+
+    fn pop(&mut self) -> Option<Delivery> {
+        let run = self.runs.front_mut()?;
+        let delivery = run.next();
+        if run.as_slice().is_empty() {
+            self.runs.pop_front();
+        }
+        if let Some(delivery) = &delivery {
+            self.count -= 1;
+            self.bytes -= delivery.size_bytes as usize;
+        }
+        delivery
+    }
 }
 
 impl Inbox {
@@ -28,7 +59,8 @@ impl Inbox {
     #[must_use]
     pub fn new() -> Self {
         let queue = Queue {
-            deliveries: VecDeque::new(),
+            runs: VecDeque::new(),
+            count: 0,
             bytes: 0,
             lags: true,
         };
@@ -43,16 +75,17 @@ impl Inbox {
     }
 
     /// Called after the ledger owes the deliveries. They are in journal order.
-    pub fn push(&self, deliveries: impl IntoIterator<Item = Delivery>) {
+    pub fn push(&self, mut deliveries: Vec<Delivery>) {
         let mut queue = self.queue();
-        for delivery in deliveries {
-            let bytes = queue.bytes + delivery.size_bytes as usize;
-            queue.lags |= bytes > MAX_INBOX_BYTES || queue.deliveries.len() >= MAX_INBOX_DELIVERIES;
-            if queue.lags {
-                break;
+        if !queue.lags {
+            let (fit, bytes) = queue.fit(&deliveries);
+            queue.lags = fit < deliveries.len();
+            deliveries.truncate(fit);
+            queue.bytes += bytes;
+            queue.count += fit;
+            if fit > 0 {
+                queue.runs.push_back(deliveries.into_iter());
             }
-            queue.bytes = bytes;
-            queue.deliveries.push_back(delivery);
         }
         drop(queue);
         self.more.notify_one();
@@ -69,17 +102,16 @@ impl Inbox {
         let mut queue = self.queue();
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < max_count && bytes < max_bytes {
-            let Some(delivery) = queue.deliveries.pop_front() else {
+            let Some(delivery) = queue.pop() else {
                 break;
             };
-            queue.bytes -= delivery.size_bytes as usize;
             // Read from the segments already, while it lagged.
             if delivery.at >= cursor {
                 bytes += delivery.size_bytes as usize;
                 taken.push(delivery);
             }
         }
-        let lags = queue.lags && queue.deliveries.is_empty();
+        let lags = queue.lags && queue.count == 0;
         (taken, lags)
     }
 

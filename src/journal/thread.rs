@@ -332,7 +332,11 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
                 .unwrap_or_else(PoisonError::into_inner),
         };
     }
-    work.publishes.append(&mut queue.publishes);
+    if work.publishes.is_empty() {
+        std::mem::swap(&mut work.publishes, &mut queue.publishes);
+    } else {
+        work.publishes.append(&mut queue.publishes);
+    }
     work.replies.append(&mut queue.replies);
     work.settlements.append(&mut queue.settlements);
     queue.settlements_since = None;

@@ -17,24 +17,20 @@ use std::sync::atomic::Ordering;
 const WARMED_AHEAD: usize = 32;
 
 impl Journal {
+    /// Decides as many as fit into the batch; they stay in the queue.
     pub(super) fn decide(
         &mut self,
-        publishes: &mut VecDeque<Submission>,
+        publishes: &VecDeque<Submission>,
         pending: &mut Pending,
-        answers: &mut Vec<Answer>,
         step: &mut Step,
     ) {
         self.measure_backlogs();
         let room = self.log.room(Urgency::Normal);
-        let mut warm = 0;
-        loop {
-            if warm == 0 {
-                warm = self.warm(publishes);
+        pending.answers.reserve(publishes.len());
+        for (number, submission) in publishes.iter().enumerate() {
+            if number.is_multiple_of(WARMED_AHEAD) {
+                self.warm(publishes.range(number..));
             }
-            let Some(submission) = publishes.front() else {
-                break;
-            };
-            warm -= 1;
             let needed = pending.batch.disk_bytes() + submission.batch_bytes();
             let over = needed > MAX_BATCH_BYTES && !pending.batch.is_empty();
             if over {
@@ -45,21 +41,16 @@ impl Journal {
                 None if needed > room => match self.no_room(submission) {
                     Some(refusal) => Err(refusal),
                     None => {
-                        step.stalled = pending.batch.is_empty() && answers.is_empty();
+                        step.stalled = pending.batch.is_empty() && number == 0;
                         break;
                     }
                 },
                 None => match self.admit(submission) {
-                    Ok(diverted) => {
-                        let submission = publishes.pop_front().expect("it is at the front");
-                        answers.push(Ok(self.accept(submission, diverted, pending)));
-                        continue;
-                    }
+                    Ok(diverted) => Ok(self.accept(submission, diverted, pending)),
                     Err(refusal) => Err(refusal),
                 },
             };
-            publishes.pop_front();
-            answers.push(answer);
+            pending.answers.push(answer);
         }
     }
 
@@ -73,15 +64,14 @@ impl Journal {
         self.left.extend(left);
     }
 
-    /// Warms the window and the records of the next few, and says of how many.
-    fn warm(&self, publishes: &VecDeque<Submission>) -> usize {
-        let next = publishes.iter().take(WARMED_AHEAD);
+    /// Warms the window and the records of the next few.
+    fn warm<'a>(&self, next: impl Iterator<Item = &'a Submission>) {
+        let next = next.take(WARMED_AHEAD);
         let keys = next.filter_map(|submission| {
             black_box(submission.record.body().first());
             submission.fingerprint.as_ref().map(|print| print.key)
         });
         self.window.warm(keys);
-        publishes.len().min(WARMED_AHEAD)
     }
 
     /// The answer to a submission whose identity is in the window.
@@ -145,18 +135,15 @@ impl Journal {
     /// Puts a submission into the window and the batch: from here on they stand or fall together.
     pub(super) fn accept(
         &mut self,
-        submission: Submission,
+        submission: &Submission,
         diverted: Vec<(Ordinal, Arc<str>)>,
         pending: &mut Pending,
     ) -> Accepted {
         let position = pending.batch.push(&submission.record);
-        for (ordinal, _) in &diverted {
-            pending
-                .batch
-                .push_unpositioned(&records::divert(DeliveryId {
-                    position,
-                    ordinal: *ordinal,
-                }));
+        for (ordinal, why) in diverted {
+            let at = DeliveryId { position, ordinal };
+            pending.batch.push_unpositioned(&records::divert(at));
+            pending.diverted.push((at, why));
         }
         let shared = &self.shared;
         let shape = self.shape_memo.number(submission.targets(), |targets| {
@@ -177,9 +164,8 @@ impl Journal {
         pending.urgency = Urgency::Normal;
         pending.fresh.push(Fresh {
             position,
-            submission,
+            number: pending.answers.len() as u32,
             shape,
-            diverted,
         });
         Accepted {
             position,

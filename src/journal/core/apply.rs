@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 impl Journal {
     /// Makes the batch durable, then applies it. On failure nobody is told "stored".
-    pub(super) fn write(&mut self, mut pending: Pending, answers: Vec<Answer>, step: &mut Step) {
+    pub(super) fn write(&mut self, mut pending: Pending, step: &mut Step) {
         let stamp = self.stamp();
         let count = u64::from(pending.batch.count());
         let before = self.clock.micros();
@@ -27,18 +27,18 @@ impl Journal {
                     self.ids.seal(&sealed);
                     step.sealed = true;
                 }
+                step.answer(std::mem::take(&mut pending.answers));
                 self.apply(pending, stamp, &mut step.spent);
-                step.answer(answers);
             }
             Err(AppendError::NoRoom) => {
                 // Room was checked before; the batch is lost to a bug, which must not pass for success.
                 self.poison(
                     "the log had no room for a batch that it had promised to take",
-                    answers,
+                    pending.answers,
                     step,
                 );
             }
-            Err(AppendError::Failed(reason)) => self.poison(&reason, answers, step),
+            Err(AppendError::Failed(reason)) => self.poison(&reason, pending.answers, step),
         }
     }
 
@@ -51,56 +51,55 @@ impl Journal {
     }
 
     /// The batch is durable: ledgers, lanes, window.
-    pub(super) fn apply(&mut self, pending: Pending, stamp: Stamp, spent: &mut Vec<Record>) {
-        let Pending {
-            batch,
-            mut fresh,
-            settled,
-            ..
-        } = pending;
-        self.buffers.bytes = batch.into_buffer();
-        for (group, runs) in &settled {
+    pub(super) fn apply(&mut self, mut pending: Pending, stamp: Stamp, spent: &mut Vec<Record>) {
+        for (group, runs) in &pending.settled {
             self.settle(group, runs);
         }
         let counters = &self.shared.counters;
         counters
             .accepted
-            .fetch_add(fresh.len() as u64, Ordering::Relaxed);
-        let mut fed = std::mem::take(&mut self.buffers.fed);
+            .fetch_add(pending.fresh.len() as u64, Ordering::Relaxed);
+        spent.reserve(pending.taken.len());
+        let mut fed: Vec<Vec<Delivery>> = Vec::new();
         fed.resize_with(self.lanes.len(), Vec::new);
-        spent.reserve(fresh.len());
-        for fresh in fresh.drain(..) {
-            spent.push(self.feed(fresh, stamp, &mut fed));
+        let mut taken = pending.taken.drain(..);
+        let mut next = 0;
+        for fresh in pending.fresh.drain(..) {
+            let submission = taken.nth((fresh.number - next) as usize);
+            let submission = submission.expect("it was decided");
+            next = fresh.number + 1;
+            spent.push(self.feed(&fresh, submission, &pending.diverted, stamp, &mut fed));
         }
-        for (lane, deliveries) in self.lanes.iter().zip(&mut fed) {
+        drop(taken);
+        for (lane, deliveries) in self.lanes.iter().zip(fed) {
             if deliveries.is_empty() {
                 continue;
             }
             let owed = deliveries.iter().map(|d| (d.at, d.size_bytes.into()));
             let result = lane.ledger().owe_all(owed);
             result.expect("a position is given once, and an ordinal stands once in a plan");
-            lane.inbox.push(deliveries.drain(..));
+            lane.inbox.push(deliveries);
         }
-        self.buffers.fed = fed;
-        self.buffers.fresh = fresh;
+        self.reuse(pending);
     }
 
     /// Notes the id and makes the deliveries of one envelope; what is left is its record.
-    fn feed(&mut self, fresh: Fresh, stamp: Stamp, fed: &mut [Vec<Delivery>]) -> Record {
-        let Fresh {
-            position,
-            submission,
-            shape,
-            diverted,
-        } = fresh;
+    fn feed(
+        &mut self,
+        fresh: &Fresh,
+        submission: Submission,
+        diverted: &[(DeliveryId, Arc<str>)],
+        stamp: Stamp,
+        fed: &mut [Vec<Delivery>],
+    ) -> Record {
         let size_bytes = submission.size_bytes();
         if let Some(print) = &submission.fingerprint {
             self.ids.add(IdEntry {
                 key: print.key,
                 content: print.content,
-                position,
+                position: fresh.position,
                 running_ms: stamp.running_ms,
-                shape,
+                shape: fresh.shape,
                 exactly_once: submission.is_exactly_once(),
             });
         }
@@ -112,7 +111,10 @@ impl Journal {
             ..
         } = submission;
         let delivery = |ordinal, message, dead_letter| Delivery {
-            at: DeliveryId { position, ordinal },
+            at: DeliveryId {
+                position: fresh.position,
+                ordinal,
+            },
             accepted: stamp.wall,
             epoch: stamp.epoch,
             identity: fingerprint.map(|print| print.key),
@@ -131,12 +133,17 @@ impl Journal {
         }
         for (ordinal, target) in message.plan.targets.iter().enumerate() {
             let ordinal = Ordinal(ordinal as u16);
-            let diverted = diverted.iter().find(|(o, _)| *o == ordinal);
-            let lane = diverted.map_or(target.lane, |_| DOOR_LANE);
+            let at = DeliveryId {
+                position: fresh.position,
+                ordinal,
+            };
+            let found = diverted.binary_search_by_key(&at, |(at, _)| *at).ok();
+            let why = found.map(|found| &diverted[found].1);
+            let lane = why.map_or(target.lane, |_| DOOR_LANE);
             if drops && is_full(lane) {
                 continue;
             }
-            let why = diverted.map(|(_, why)| Arc::clone(why));
+            let why = why.map(Arc::clone);
             let dead_letter = why.or_else(|| target.dead_letter.as_deref().map(Arc::from));
             fed[lane.0 as usize].push(delivery(ordinal, Arc::clone(&message), dead_letter));
         }

@@ -367,22 +367,13 @@ impl Window {
         let held = Slot::new(&entry, State::Held, Running::default());
         let at = self.slab.insert(held);
         match started {
-            None => self.index_held(entry.position, at),
+            None => self.by_position.insert(position_hash(entry.position), at),
             Some(start) if entry.exactly_once => {
                 self.queues[RELEASED].push(&mut self.slab, at, State::Released, start);
             }
             Some(start) => self.queues[NORMAL].push(&mut self.slab, at, State::Normal, start),
         }
-        let slab = &self.slab;
-        let hash_of = |at| key_hash(slab.get(at).key());
-        self.by_key.insert(key_hash(entry.key), at, hash_of);
-    }
-
-    fn index_held(&mut self, position: Position, at: u32) {
-        let slab = &self.slab;
-        let hash_of = |at| position_hash(slab.get(at).position());
-        self.by_position
-            .insert(position_hash(position), at, hash_of);
+        self.by_key.insert(key_hash(entry.key), at);
     }
 
     /// Frees a slot that was popped from its queue.

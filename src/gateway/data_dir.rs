@@ -20,12 +20,19 @@ pub fn make(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     }
     // Always: the process that made these may have been killed before it synced them.
     disk.sync_dir(dir)?;
+    if missing.is_empty() {
+        return sync_if_readable(disk, &parent(dir));
+    }
     for folder in &missing {
         disk.sync_dir(&parent(folder))?;
     }
-    match disk.sync_dir(&parent(dir)) {
-        // It isn't ours to read, so we didn't make the folder.
-        Err(e) if missing.is_empty() && e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+    Ok(())
+}
+
+/// What is above a folder that was there: if it isn't ours to read, we didn't make the folder.
+fn sync_if_readable(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.sync_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         result => result,
     }
 }
@@ -77,6 +84,11 @@ mod tests {
     }
 
     impl Watched {
+        fn synced_folders(&self) -> Vec<PathBuf> {
+            let synced = self.synced.lock().expect("nobody panicked with it");
+            synced.iter().map(|(dir, _)| dir.clone()).collect()
+        }
+
         fn has_synced(&self, dir: &Path, entry: &str) -> bool {
             let synced = self.synced.lock().expect("nobody panicked with it");
             let mut of_dir = synced.iter().filter(|(synced, _)| synced == dir);
@@ -137,6 +149,11 @@ mod tests {
                 folder.display()
             );
         }
+        let mut synced = disk.synced_folders();
+        let count = synced.len();
+        synced.sort();
+        synced.dedup();
+        assert_eq!(synced.len(), count, "one was synced twice");
         // What a killed process made and didn't sync.
         let again = Watched::default();
         make(&again, &data).expect("it is there");

@@ -1,6 +1,8 @@
 //! Opens all that is on disk, in the order in which it depends on each other: lock, journal,
 //! sinks; and counts what the sinks hold as settled before any lane starts.
 
+mod lane_settings;
+
 use super::data_dir;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -14,10 +16,10 @@ use crate::journal::{
     self, FreeSpace, Journal, JournalOptions, Keeper, LaneModes, SettleGroup, SinkMarks,
     WindowLimits,
 };
-use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use crate::lane::{LaneSettings, Mode};
 use crate::log::disk::Disk;
 use crate::log::{DirLock, LogKind, Sizes};
-use crate::message::{LaneId, Outcome, Position, RouteId};
+use crate::message::{LaneId, Outcome, Position};
 use crate::routing::{self, Router};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -289,10 +291,7 @@ impl Opener<'_> {
         let (mode, changes) = self.modes(journal, spec.map(|d| d.lane.strict), sink);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
         Ok(OpenDestination {
-            lane: LaneSettings {
-                on_reject_of: self.on_reject_of(journal),
-                ..lane_settings(self.lane.id, mode, &egress, spec)
-            },
+            lane: self.lane_settings(spec, mode, egress.key_order(), journal),
             name,
             backlog_bytes: backlog,
             dead_letters_max_bytes: dead_max,
@@ -301,21 +300,6 @@ impl Opener<'_> {
             egress,
             dead_letters,
         })
-    }
-
-    /// What the routes that lead here say of a reject.
-    fn on_reject_of(&self, journal: &mut Journal) -> HashMap<RouteId, OnReject> {
-        let mut words = HashMap::new();
-        for route in &self.settings.routes {
-            let mut targets = route.targets.iter();
-            if let Some(target) = targets.find(|t| t.destination == self.lane.name) {
-                words.insert(
-                    journal.intern_route(&route.name),
-                    on_reject(target.on_reject),
-                );
-            }
-        }
-        words
     }
 
     /// The lane's mode for the first that it owes, and the changes after it. A lane whose
@@ -484,35 +468,6 @@ fn journal_state(journal: &Journal, mark: u64) -> JournalState {
         epoch: journal.epoch(),
         next_position: journal.next_position(),
         mark,
-    }
-}
-
-fn lane_settings(
-    lane: LaneId,
-    mode: Mode,
-    egress: &Egress,
-    spec: Option<&Destination>,
-) -> LaneSettings {
-    let retry = spec.map_or_else(RetryPolicy::default, |d| RetryPolicy {
-        initial: d.lane.retry.initial,
-        max: d.lane.retry.max,
-        give_up_after: d.lane.retry.give_up_after,
-    });
-    LaneSettings {
-        lane,
-        mode,
-        key_order: egress.key_order(),
-        on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
-        on_reject_of: HashMap::new(),
-        retry,
-        limits: Limits::default(),
-    }
-}
-
-const fn on_reject(word: routing::OnReject) -> OnReject {
-    match word {
-        routing::OnReject::Block => OnReject::Block,
-        routing::OnReject::Skip => OnReject::Skip,
     }
 }
 

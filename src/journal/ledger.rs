@@ -137,12 +137,7 @@ impl LaneLedger {
 
     /// A delivery was accepted: the lane owes it.
     pub fn owe(&mut self, at: DeliveryId, bytes: u64) -> Result<(), LedgerError> {
-        if !self.owed.insert(at) {
-            return Err(LedgerError::OwedTwice { at });
-        }
-        self.owed_bytes += bytes;
-        self.counts.planned += 1;
-        Ok(())
+        self.owe_run(at, 1, bytes)
     }
 
     /// A batch was accepted: consecutive positions of one ordinal are put in at once. On error the

@@ -57,47 +57,23 @@ pub fn open(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<Opened, Jour
     let mut rng = fastrand::Rng::with_seed(options.seed);
     let (checkpoints, snapshot) = read_checkpoint(&*disk, &options.dir)?;
     let mut replay = Replay::new(snapshot.as_ref(), &mut rng);
-    let cursor = snapshot.as_ref().map(|s| s.cursor);
-    let log_options = OpenOptions {
-        dir: options.dir.clone(),
-        kind: LogKind::Journal,
-        sizes: options.sizes,
-        from: cursor,
-        skip_indexed: false,
-        uuid: snapshot.as_ref().map(|s| s.uuid),
-        seed: rng.u64(..),
-    };
-    let recovered = log::open(
-        Arc::clone(&disk),
-        &log_options,
-        &mut |segment, found, known| {
-            replay.batch(segment, found, known);
-        },
-    )?;
-    if let Some(problem) = replay.problem.take() {
-        return Err(JournalError::Record {
-            dir: options.dir,
-            detail: problem,
-        });
-    }
-    if snapshot.is_none() && recovered.log.end().batch > 0 {
-        let detail = "it is missing, or both copies are damaged".to_owned();
-        return Err(JournalError::Checkpoint {
-            dir: options.dir,
-            detail,
-        });
-    }
-    let epochs = snapshot.as_ref().map_or(0, |s| s.epochs) + 1;
-    let epoch = Epoch(u64::from(epochs) << 32 | u64::from(rng.u32(..)));
-    assemble(
+    let start = Start {
         disk,
         options,
-        recovered,
-        replay,
-        epoch,
         checkpoints,
         snapshot,
-    )
+    };
+    let recovered = start.read_log(&mut replay, rng.u64(..))?;
+    let epoch = start.next_epoch(rng.u32(..));
+    start.assemble(recovered, replay, epoch)
+}
+
+/// What a start begins with.
+struct Start {
+    disk: Arc<dyn Disk>,
+    options: JournalOptions,
+    checkpoints: Checkpoints,
+    snapshot: Option<Snapshot>,
 }
 
 /// The newest of the two checkpoints, if there is any.
@@ -117,95 +93,136 @@ fn read_checkpoint(
     Ok((checkpoints, snapshot))
 }
 
-fn assemble(
-    disk: Arc<dyn Disk>,
-    options: JournalOptions,
-    recovered: log::Recovered,
-    replay: Replay,
-    epoch: Epoch,
-    checkpoints: Checkpoints,
-    snapshot: Option<Snapshot>,
-) -> Result<Opened, JournalError> {
-    let log = recovered.log;
-    let end = log.end();
-    let Replay {
-        catalog,
-        ledgers,
-        ids,
-        hasher_secret,
-        replayed,
-        tail_exactly_once,
-        ..
-    } = replay;
-    let is_new = snapshot.is_none();
-    let shared = Arc::new(Shared::new(
-        log.reader(),
-        epoch,
-        Hasher::new(hasher_secret),
-        catalog,
-    ));
-    add_lanes(&shared, ledgers);
-    let running_ms = end
-        .running_ms
-        .max(snapshot.as_ref().map_or(0, |s| s.running_ms));
-    let sealed = Arc::new(SealedQueue::default());
-    let found = Found {
-        ids,
-        tail_exactly_once,
-        unindexed: recovered.unindexed,
-        active_seq: log.active().header.last_seq,
-    };
-    let restore = Restore::new(&*disk, &shared, &options, running_ms);
-    let (window, active_ids) = restore.fill(snapshot.as_ref(), found, &sealed)?;
-    let pending = shared.lanes().iter().map(|l| l.ledger().pending()).sum();
-    let report = Report {
-        is_new,
-        cut: recovered.cut,
-        next_position: end.position.0,
-        replayed,
-        ids: window.len(),
-        pending,
-    };
-    let dir = options.dir;
-    let mut keeper = Keeper::new(KeeperParts {
-        disk,
-        shared: Arc::clone(&shared),
-        sealed: Arc::clone(&sealed),
-        checkpoints,
-        max_bytes: options.max_bytes,
-        free_space: FreeSpace::new(options.sizes.min_segment_bytes, options.keep_free_bytes),
-        sizes: options.sizes,
-        clock: options.clock.clone(),
-        covered: snapshot.as_ref().map(|s| s.cursor),
-        exactly_once: snapshot
-            .as_ref()
-            .map(Snapshot::exactly_once_positions)
-            .unwrap_or_default(),
-    });
-    let mut journal = Journal::new(Parts {
-        log,
-        window,
-        ids: IdLog::new(active_ids, sealed),
-        shared,
-        clock: options.clock,
-        running_ms,
-        wall_ms: end.wall_ms,
-        faults: options.faults,
-        epochs: (epoch.0 >> 32) as u32,
-        secret: hasher_secret,
-    });
-    intern_door(&mut journal);
-    // From here on a restart begins at this point, and the epoch is taken.
-    keeper.checkpoint(&journal.checkpoint_image());
-    if let (true, Some(problem)) = (is_new, keeper.problem()) {
-        let detail = problem.to_owned();
-        return Err(JournalError::Checkpoint { dir, detail });
+impl Start {
+    /// Replays the log's tail on what the checkpoint knows.
+    fn read_log(&self, replay: &mut Replay, seed: u64) -> Result<log::Recovered, JournalError> {
+        let snapshot = self.snapshot.as_ref();
+        let log_options = OpenOptions {
+            dir: self.options.dir.clone(),
+            kind: LogKind::Journal,
+            sizes: self.options.sizes,
+            from: snapshot.map(|s| s.cursor),
+            skip_indexed: false,
+            uuid: snapshot.map(|s| s.uuid),
+            seed,
+        };
+        let recovered = log::open(
+            Arc::clone(&self.disk),
+            &log_options,
+            &mut |segment, found, known| {
+                replay.batch(segment, found, known);
+            },
+        )?;
+        if let Some(detail) = replay.problem.take() {
+            let dir = self.options.dir.clone();
+            return Err(JournalError::Record { dir, detail });
+        }
+        if snapshot.is_none() && recovered.log.end().batch > 0 {
+            return Err(JournalError::Checkpoint {
+                dir: self.options.dir.clone(),
+                detail: "it is missing, or both copies are damaged".to_owned(),
+            });
+        }
+        Ok(recovered)
     }
-    Ok(Opened {
-        journal,
-        keeper,
-        report,
-    })
+
+    /// The number of this start, and what it has drawn: a copy of the journal draws another.
+    fn next_epoch(&self, drawn: u32) -> Epoch {
+        let epochs = self.snapshot.as_ref().map_or(0, |s| s.epochs) + 1;
+        Epoch(u64::from(epochs) << 32 | u64::from(drawn))
+    }
+
+    /// Makes the two halves from what was read: the journal, and the keeper with a new checkpoint.
+    fn assemble(
+        self,
+        recovered: log::Recovered,
+        replay: Replay,
+        epoch: Epoch,
+    ) -> Result<Opened, JournalError> {
+        let log = recovered.log;
+        let end = log.end();
+        let secret = replay.hasher_secret;
+        let hasher = Hasher::new(secret);
+        let shared = Arc::new(Shared::new(log.reader(), epoch, hasher, replay.catalog));
+        add_lanes(&shared, replay.ledgers);
+        let found = Found {
+            ids: replay.ids,
+            tail_exactly_once: replay.tail_exactly_once,
+            unindexed: recovered.unindexed,
+            active_seq: log.active().header.last_seq,
+        };
+        let sealed = Arc::new(SealedQueue::default());
+        let known_ms = self.snapshot.as_ref().map_or(0, |s| s.running_ms);
+        let running_ms = end.running_ms.max(known_ms);
+        let (window, active_ids) = Restore::new(&*self.disk, &shared, &self.options, running_ms)
+            .fill(self.snapshot.as_ref(), found, &sealed)?;
+        let report = Report {
+            is_new: self.snapshot.is_none(),
+            cut: recovered.cut,
+            next_position: end.position.0,
+            replayed: replay.replayed,
+            ids: window.len(),
+            pending: shared.lanes().iter().map(|l| l.ledger().pending()).sum(),
+        };
+        let mut journal = Journal::new(Parts {
+            log,
+            window,
+            ids: IdLog::new(active_ids, Arc::clone(&sealed)),
+            shared: Arc::clone(&shared),
+            clock: self.options.clock.clone(),
+            running_ms,
+            wall_ms: end.wall_ms,
+            faults: self.options.faults,
+            epochs: (epoch.0 >> 32) as u32,
+            secret,
+        });
+        intern_door(&mut journal);
+        let keeper = self.first_checkpoint(shared, sealed, &journal)?;
+        Ok(Opened {
+            journal,
+            keeper,
+            report,
+        })
+    }
+
+    /// From here on a restart begins at this point, and the epoch is taken. An elder checkpoint
+    /// will do where none can be written.
+    fn first_checkpoint(
+        self,
+        shared: Arc<Shared>,
+        sealed: Arc<SealedQueue>,
+        journal: &Journal,
+    ) -> Result<Keeper, JournalError> {
+        let (is_new, dir) = (self.snapshot.is_none(), self.options.dir.clone());
+        let mut keeper = self.into_keeper(shared, sealed);
+        keeper.checkpoint(&journal.checkpoint_image());
+        match keeper.problem() {
+            Some(problem) if is_new => Err(JournalError::Checkpoint {
+                dir,
+                detail: problem.to_owned(),
+            }),
+            _ => Ok(keeper),
+        }
+    }
+
+    fn into_keeper(self, shared: Arc<Shared>, sealed: Arc<SealedQueue>) -> Keeper {
+        let options = self.options;
+        let snapshot = self.snapshot.as_ref();
+        Keeper::new(KeeperParts {
+            disk: self.disk,
+            shared,
+            sealed,
+            checkpoints: self.checkpoints,
+            max_bytes: options.max_bytes,
+            free_space: FreeSpace::new(options.sizes.min_segment_bytes, options.keep_free_bytes),
+            sizes: options.sizes,
+            clock: options.clock,
+            covered: snapshot.map(|s| s.cursor),
+            exactly_once: snapshot
+                .map(Snapshot::exactly_once_positions)
+                .unwrap_or_default(),
+        })
+    }
 }
 
 fn intern_door(journal: &mut Journal) {

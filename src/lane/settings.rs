@@ -10,8 +10,9 @@ pub struct LaneSettings {
     pub lane: LaneId,
     pub mode: Mode,
     pub key_order: KeyOrder,
+    /// What the destination says: of deliveries whose route isn't below.
     pub on_reject: OnReject,
-    /// Routes that say otherwise.
+    /// What the routes that lead here say, each for its own deliveries.
     pub on_reject_of: HashMap<RouteId, OnReject>,
     pub retry: RetryPolicy,
     pub limits: Limits,

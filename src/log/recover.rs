@@ -4,10 +4,12 @@
 //! doubt: if it is whole it is written again and synced before anyone hears of it; if it is
 //! not, nothing valid follows it, and it is cut. Something valid after something bad is corruption.
 
-use super::damage::{erase, judge_end, scan_sealed};
+mod tail;
+
+use super::damage::{erase, scan_sealed};
 use super::disk::Disk;
 use super::error::OpenError;
-use super::format::{LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{LogKind, SegmentHeader};
 use super::index;
 use super::segment::{Extent, Found, Segment};
 use super::shared::{Shared, parse_segment_name, remove_if_there};
@@ -16,6 +18,7 @@ use crate::message::{LogUuid, Position};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tail::Tail;
 
 /// How to open a log.
 pub struct OpenOptions {
@@ -65,139 +68,187 @@ pub fn open(
     options: &OpenOptions,
     visit: Visit<'_>,
 ) -> Result<Recovered, OpenError> {
-    let dir = &options.dir;
+    make_folder(&*disk, &options.dir)?;
+    let (files, uuid, is_new) = list_files(&*disk, options)?;
+    let mut walk = Walk {
+        shared: Shared::new(
+            disk,
+            options.dir.clone(),
+            options.kind,
+            uuid,
+            options.sizes.min_segment_bytes,
+            options.seed,
+        ),
+        options,
+        tail: Tail::new(options.from),
+        segments: Vec::new(),
+        unindexed: Vec::new(),
+        cut: None,
+        last_seq: None,
+    };
+    for i in 0..files.len() {
+        walk.take(&files[i..], visit)?;
+    }
+    walk.check_end()?;
+    walk.make_first()?;
+    walk.settle_end()?;
+    Ok(walk.into_recovered(is_new))
+}
+
+fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     disk.create_dir_all(dir).map_err(OpenError::io(dir))?;
     disk.sync_dir(&super::disk::parent(dir))
         .map_err(OpenError::io(dir))?;
     // Names that a killed process left may be in memory alone, and segments are written by them.
-    disk.sync_dir(dir).map_err(OpenError::io(dir))?;
-    let (files, uuid, is_new) = list_files(&*disk, options)?;
-    let bytes = options.sizes.min_segment_bytes;
-    let shared = Shared::new(disk, dir.clone(), options.kind, uuid, bytes, options.seed);
-    let mut tail = Tail::new(options.from);
-    let mut unindexed = Vec::new();
-    let mut segments: Vec<Arc<Segment>> = Vec::new();
-    let mut cut = None;
-    let mut last_seq = None;
-    for (i, file) in files.iter().enumerate() {
-        let covered = options
-            .from
-            .is_some_and(|from| file.header.last_seq < from.segment);
-        // Between segments that a checkpoint covers, those of which nothing was kept are missing.
-        let may_be_gone = options
-            .from
-            .is_some_and(|from| file.header.first_seq <= from.segment);
-        let expected = last_seq.replace(file.header.last_seq).map(|seq| seq + 1);
-        if let Some(missing_seq) =
-            expected.filter(|seq| !may_be_gone && *seq != file.header.first_seq)
-        {
-            return Err(OpenError::Gap {
-                dir: dir.clone(),
-                missing_seq,
-            });
-        }
-        let before = segments
-            .last()
-            .map_or(Position(0), |s| s.with_extent(|e| e.end_position));
-        let skip = covered || options.skip_indexed;
-        if let Some((segment, indexed)) = load_known(&shared, &files[i..], covered, skip, before)? {
-            if !indexed {
-                unindexed.push(Arc::clone(&segment));
-            }
-            tail.skip(&segment);
-            segments.push(segment);
-            continue;
-        }
-        let segment = Arc::new(open_segment(&shared, file)?);
-        let first = tail.next.batch;
-        let torn = tail.scan(&segment, &files[i + 1..], &*shared.disk, visit)?;
-        if let Some(torn) = torn {
-            cut = Some((Arc::clone(&segment), torn));
-        }
-        let has_batches = tail.next.batch != first;
-        let has_checkpoint = options
-            .from
-            .is_some_and(|from| from.segment == file.header.last_seq);
-        if has_batches || has_checkpoint || segments.is_empty() {
-            segments.push(segment);
-        } else {
-            // Ready, and never written.
-            shared.put_ready(segment);
-        }
-    }
-    finish(
-        shared,
-        segments,
-        tail,
-        options,
-        Parts {
-            unindexed,
-            cut,
-            is_new,
-        },
-    )
+    disk.sync_dir(dir).map_err(OpenError::io(dir))
 }
 
-struct Parts {
+/// From file to file, and what was found so far.
+struct Walk<'a> {
+    shared: Shared,
+    options: &'a OpenOptions,
+    tail: Tail,
+    segments: Vec<Arc<Segment>>,
     unindexed: Vec<Arc<Segment>>,
     cut: Option<(Arc<Segment>, Cut)>,
-    is_new: bool,
+    /// Of the file before.
+    last_seq: Option<u64>,
 }
 
-fn finish(
-    shared: Shared,
-    mut segments: Vec<Arc<Segment>>,
-    tail: Tail,
-    options: &OpenOptions,
-    parts: Parts,
-) -> Result<Recovered, OpenError> {
-    if let Some(from) = options.from
-        && segments
+impl Walk<'_> {
+    /// Opens the first of the files, which are all that are left.
+    fn take(&mut self, files: &[SegmentFile], visit: Visit<'_>) -> Result<(), OpenError> {
+        let header = &files[0].header;
+        self.check_follows(header)?;
+        let covered = self
+            .options
+            .from
+            .is_some_and(|from| header.last_seq < from.segment);
+        let skip = covered || self.options.skip_indexed;
+        let before = self
+            .segments
             .last()
-            .is_none_or(|s| s.header.last_seq < from.segment)
-    {
-        return Err(OpenError::BehindCheckpoint {
-            path: options.dir.clone(),
-            detail: format!("segment {} is not there", from.segment),
-        });
+            .map_or(Position(0), |s| s.with_extent(|e| e.end_position));
+        match load_known(&self.shared, files, covered, skip, before)? {
+            Some((segment, indexed)) => {
+                self.add_known(segment, indexed);
+                Ok(())
+            }
+            None => self.scan(files, visit),
+        }
     }
-    let last_seq = segments.last().map_or(0, |s| s.header.last_seq);
-    shared.set_next_seq(last_seq + shared.ready() as u64 + 1);
-    if segments.is_empty() {
-        shared.prepare().map_err(OpenError::io(&options.dir))?;
-        let first = shared.take_ready().expect("just prepared");
-        first.update_extent(|e| *e = Extent::empty(0, Position(0)));
-        segments.push(first);
+
+    fn check_follows(&mut self, header: &SegmentHeader) -> Result<(), OpenError> {
+        // Between segments that a checkpoint covers, those of which nothing was kept are missing.
+        let may_be_gone = self
+            .options
+            .from
+            .is_some_and(|from| header.first_seq <= from.segment);
+        let expected = self.last_seq.replace(header.last_seq).map(|seq| seq + 1);
+        match expected.filter(|seq| !may_be_gone && *seq != header.first_seq) {
+            Some(missing_seq) => Err(OpenError::Gap {
+                dir: self.options.dir.clone(),
+                missing_seq,
+            }),
+            None => Ok(()),
+        }
     }
-    if let Some((segment, cut)) = &parts.cut {
-        erase(segment, cut.offset)?;
+
+    fn add_known(&mut self, segment: Arc<Segment>, indexed: bool) {
+        if !indexed {
+            self.unindexed.push(Arc::clone(&segment));
+        }
+        self.tail.skip(&segment);
+        self.segments.push(segment);
     }
-    tail.rewrite_last(&segments)?;
-    let active = Arc::clone(segments.last().expect("there is at least one"));
-    drop_index(&shared, &active).map_err(OpenError::io(&active.path))?;
-    let mut end = tail.next;
-    end.segment = active.header.last_seq;
-    end.offset = active.with_extent(|e| e.data_end);
-    shared.with_segments(|all| *all = segments);
-    let log = Log {
-        shared: Arc::new(shared),
-        active,
-        end,
-        sizes: options.sizes,
-        failed: None,
-        rolled_at_ms: end.running_ms,
-    };
-    let Parts {
-        unindexed,
-        cut,
-        is_new,
-    } = parts;
-    Ok(Recovered {
-        log,
-        unindexed,
-        cut: cut.map(|(_, cut)| cut),
-        is_new,
-    })
+
+    /// Reads the first of the files batch by batch.
+    fn scan(&mut self, files: &[SegmentFile], visit: Visit<'_>) -> Result<(), OpenError> {
+        let segment = Arc::new(open_segment(&self.shared, &files[0])?);
+        let first = self.tail.next.batch;
+        let torn = self
+            .tail
+            .scan(&segment, &files[1..], &*self.shared.disk, visit)?;
+        if let Some(torn) = torn {
+            self.cut = Some((Arc::clone(&segment), torn));
+        }
+        let has_batches = self.tail.next.batch != first;
+        let has_checkpoint = self
+            .options
+            .from
+            .is_some_and(|from| from.segment == segment.header.last_seq);
+        if has_batches || has_checkpoint || self.segments.is_empty() {
+            self.segments.push(segment);
+        } else {
+            // Ready, and never written.
+            self.shared.put_ready(segment);
+        }
+        Ok(())
+    }
+
+    /// The log goes at least as far as the checkpoint's segment.
+    fn check_end(&self) -> Result<(), OpenError> {
+        let last = self.segments.last().map(|s| s.header.last_seq);
+        match self.options.from {
+            Some(from) if last.is_none_or(|seq| seq < from.segment) => {
+                Err(OpenError::BehindCheckpoint {
+                    path: self.options.dir.clone(),
+                    detail: format!("segment {} is not there", from.segment),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Numbers go on after the last segment; a new log gets its first.
+    fn make_first(&mut self) -> Result<(), OpenError> {
+        let last_seq = self.segments.last().map_or(0, |s| s.header.last_seq);
+        let ready = self.shared.ready() as u64;
+        self.shared.set_next_seq(last_seq + ready + 1);
+        if self.segments.is_empty() {
+            let prepared = self.shared.prepare();
+            prepared.map_err(OpenError::io(&self.options.dir))?;
+            let first = self.shared.take_ready().expect("just prepared");
+            first.update_extent(|e| *e = Extent::empty(0, Position(0)));
+            self.segments.push(first);
+        }
+        Ok(())
+    }
+
+    /// Makes the end one that can be written on: nothing torn, nothing in doubt, no index.
+    fn settle_end(&self) -> Result<(), OpenError> {
+        if let Some((segment, cut)) = &self.cut {
+            erase(segment, cut.offset)?;
+        }
+        self.tail.rewrite_last(&self.segments)?;
+        let active = self.active();
+        drop_index(&self.shared, active).map_err(OpenError::io(&active.path))
+    }
+
+    fn active(&self) -> &Arc<Segment> {
+        self.segments.last().expect("there is at least one")
+    }
+
+    fn into_recovered(self, is_new: bool) -> Recovered {
+        let active = Arc::clone(self.active());
+        let mut end = self.tail.next;
+        end.segment = active.header.last_seq;
+        end.offset = active.with_extent(|e| e.data_end);
+        self.shared.with_segments(|all| *all = self.segments);
+        Recovered {
+            log: Log {
+                shared: Arc::new(self.shared),
+                active,
+                end,
+                sizes: self.options.sizes,
+                failed: None,
+                rolled_at_ms: end.running_ms,
+            },
+            unindexed: self.unindexed,
+            cut: self.cut.map(|(_, cut)| cut),
+            is_new,
+        }
+    }
 }
 
 /// A segment that was sealed and is written on has an index that will not fit it.
@@ -319,141 +370,4 @@ fn load_known(
     };
     segment.update_extent(|e| *e = extent);
     Ok(Some((Arc::new(segment), indexed)))
-}
-
-/// The walk over what no checkpoint covers.
-struct Tail {
-    /// Where the next batch is expected, and what its numbers are. `offset` counts only in the
-    /// segment where the checkpoint ends.
-    next: Cursor,
-    start: Option<Cursor>,
-    /// Where the last whole batch stands, and its bytes as they were read.
-    last: Option<(PathBuf, u64)>,
-    last_bytes: Vec<u8>,
-    skipped: bool,
-}
-
-impl Tail {
-    fn new(from: Option<Cursor>) -> Self {
-        let beginning = Cursor {
-            segment: 0,
-            offset: SEGMENT_HEADER_BYTES,
-            batch: 0,
-            position: Position(0),
-            running_ms: 0,
-            wall_ms: 0,
-        };
-        Self {
-            next: from.unwrap_or(beginning),
-            start: from,
-            last: None,
-            last_bytes: Vec::new(),
-            skipped: false,
-        }
-    }
-
-    /// Goes past a segment whose content is known.
-    fn skip(&mut self, segment: &Segment) {
-        if self.start.is_some() {
-            return;
-        }
-        let extent = segment.extent();
-        self.skipped = true;
-        self.next = Cursor {
-            segment: segment.header.last_seq,
-            offset: extent.data_end,
-            batch: extent.end_batch,
-            position: extent.end_position,
-            running_ms: extent.running_ms,
-            wall_ms: extent.wall_ms,
-        };
-    }
-
-    /// Walks one segment to its end. A tail that is cut is reported; damage in the middle refused.
-    fn scan(
-        &mut self,
-        segment: &Segment,
-        later: &[SegmentFile],
-        disk: &dyn Disk,
-        visit: Visit<'_>,
-    ) -> Result<Option<Cut>, OpenError> {
-        let io = || OpenError::io(&segment.path);
-        let mut extent = Extent::empty(self.next.batch, self.next.position);
-        let mut from = SEGMENT_HEADER_BYTES;
-        if let Some(start) = self.start.filter(|s| s.segment == segment.header.last_seq) {
-            from = start.offset;
-            extent = known_extent(segment, start, visit)?;
-        }
-        let mut scanner = segment.scan(from, segment.file_bytes);
-        while let Some(batch) = scanner.next().map_err(io())? {
-            // A trimmed log (a stream past its retention) begins anywhere.
-            let begins = self.start.is_none() && self.last.is_none() && !self.skipped;
-            if batch.header.batch != self.next.batch && !begins && !segment.header.compacted {
-                break;
-            }
-            let end_position = batch.end_position();
-            extent.add(&batch.header, batch.offset, end_position);
-            self.accept(segment, &batch, end_position);
-            visit(segment, &batch, Known::New);
-        }
-        let end = extent.data_end;
-        segment.update_extent(|e| *e = extent);
-        let cut = judge_end(segment, end, &self.next, later, disk)?;
-        Ok(cut.then(|| Cut {
-            path: segment.path.clone(),
-            offset: end,
-        }))
-    }
-
-    fn accept(&mut self, segment: &Segment, batch: &Found<'_>, end_position: Position) {
-        self.next = Cursor {
-            segment: segment.header.last_seq,
-            offset: batch.offset + batch.header.disk_bytes(),
-            batch: batch.header.batch + 1,
-            position: end_position.max(self.next.position),
-            running_ms: batch.header.running_ms,
-            wall_ms: batch.header.wall.0,
-        };
-        self.last = Some((segment.path.clone(), batch.offset));
-        self.last_bytes.clear();
-        self.last_bytes.extend_from_slice(&batch.header.encode());
-        self.last_bytes.extend_from_slice(batch.body);
-        self.last_bytes
-            .resize(batch.header.disk_bytes() as usize, 0);
-    }
-
-    /// Promise 11: a restart trusts no page cache, so the batch in doubt is written and synced again.
-    /// It is not read again for that: where a sync failed, its pages may be gone by now.
-    fn rewrite_last(&self, segments: &[Arc<Segment>]) -> Result<(), OpenError> {
-        let Some((path, offset)) = &self.last else {
-            return Ok(());
-        };
-        let Some(segment) = segments.iter().find(|s| s.path == *path) else {
-            return Ok(());
-        };
-        let written = segment.file.write_at(&self.last_bytes, *offset);
-        let result = written.and_then(|()| segment.file.sync());
-        result.map_err(OpenError::io(path))
-    }
-}
-
-/// The extent of the checkpoint's own segment up to the checkpoint: its landmarks are found anew.
-fn known_extent(segment: &Segment, start: Cursor, visit: Visit<'_>) -> Result<Extent, OpenError> {
-    let mut extent = Extent::empty(start.batch, start.position);
-    let mut scanner = segment.scan(SEGMENT_HEADER_BYTES, start.offset);
-    while let Some(batch) = scanner.next().map_err(OpenError::io(&segment.path))? {
-        extent.add(&batch.header, batch.offset, batch.end_position());
-        visit(segment, &batch, Known::Covered);
-    }
-    if scanner.offset() != start.offset {
-        return Err(OpenError::BehindCheckpoint {
-            path: segment.path.clone(),
-            detail: format!(
-                "data is whole up to byte {}, the checkpoint stands at {}",
-                scanner.offset(),
-                start.offset
-            ),
-        });
-    }
-    Ok(extent)
 }

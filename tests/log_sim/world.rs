@@ -365,22 +365,12 @@ impl World {
     // --- trouble ---
 
     fn script_fault(&mut self) {
-        let calls = [
-            Call::Write,
-            Call::Sync,
-            Call::Sync,
-            Call::SyncDir,
-            Call::Create,
-            Call::Rename,
-            Call::Remove,
-            Call::Read,
-        ];
         if self.rng.u8(0..3) == 0 {
             let at = self.disk.changes() + self.rng.u64(0..12);
             self.note(format!("the power will go at change {at}"));
             self.disk.crash_at(at);
         } else {
-            let call = calls[self.rng.usize(0..calls.len())];
+            let call = Call::to_fail(&mut self.rng);
             let skip = self.rng.u64(0..3);
             self.note(format!("{call:?} will fail after {skip} more"));
             self.disk.fail_nth(call, skip, io::ErrorKind::Other);

@@ -7,7 +7,7 @@ use crate::clock::{Mono, Wall};
 use crate::egress::{KeyOrder, Verdict};
 use crate::lane::retry::Retry;
 use crate::lane::settings::{Mode, OnReject};
-use crate::message::{Delivery, DiscardReason, Outcome};
+use crate::message::{Delivery, DiscardReason, Outcome, RouteId};
 use std::sync::Arc;
 
 /// When an attempt was made and judged.
@@ -119,8 +119,8 @@ impl Lane {
         retry.attempts = retry.attempts.saturating_add(1);
         retry.last_attempt = times.started;
         retry.reason = reason;
-        let on_reject = self.settings.on_reject(delivery.target().route);
-        match self.after(&mut retry, &verdict, on_reject, times.now) {
+        let route = delivery.target().route;
+        match self.after(&mut retry, &verdict, route, times.now) {
             After::Bury => {
                 if let Some(hash) = key {
                     self.withdraw(hash);
@@ -132,22 +132,18 @@ impl Lane {
         }
     }
 
-    fn after(
-        &mut self,
-        retry: &mut Retry,
-        verdict: &Verdict,
-        on_reject: OnReject,
-        now: Mono,
-    ) -> After {
+    fn after(&mut self, retry: &mut Retry, verdict: &Verdict, route: RouteId, now: Mono) -> After {
         let policy = self.settings.retry;
         retry.blocked = false;
         match verdict {
-            Verdict::Reject { .. } if on_reject == OnReject::Skip => After::Bury,
-            Verdict::Reject { .. } => {
-                retry.blocked = true;
-                retry.first_failure = None;
-                After::Retry(now.plus(policy.max))
-            }
+            Verdict::Reject { .. } => match self.settings.on_reject(route) {
+                OnReject::Skip => After::Bury,
+                OnReject::Block => {
+                    retry.blocked = true;
+                    retry.first_failure = None;
+                    After::Retry(now.plus(policy.max))
+                }
+            },
             // The lane has stopped; when it is resumed there is nothing to wait for.
             Verdict::Fatal { .. } => After::Retry(now),
             Verdict::Retry { .. } | Verdict::Unknown { .. } | Verdict::Delivered => {

@@ -1,10 +1,9 @@
 //! How every history ends: everything works again, and all that was accepted must be settled; before
 //! that on a full disk, where the disk was full now and then.
 
-use super::End;
 use super::World;
+use super::end::End;
 use crate::simulation::model::{Check, Model, ensure};
-use crate::simulation::publisher::Publisher;
 use crate::simulation::shape::{FAULTY, HANGING, LANE_NAMES, LANES, STREAM, STRICT, Trouble};
 use causeway::journal;
 use causeway::lane::{LaneState, OnReject};
@@ -166,16 +165,7 @@ impl World {
     }
 
     fn publish_plain(&mut self, lane: LaneId) {
-        let wall = self.clock.wall();
-        let hasher = self.process().shared.hasher;
-        let mut publisher = Publisher {
-            shape: &self.shape,
-            rng: &mut self.rng,
-            wall,
-        };
-        let (submission, sent) = publisher.plain(self.numbers, lane, &hasher);
-        self.numbers += 1;
-        self.submit(submission, sent);
+        self.submit(|publisher, number, hasher| publisher.plain(number, lane, hasher));
     }
 
     fn drain(&mut self, is_done: &dyn Fn(&Model, usize) -> bool) -> Check {

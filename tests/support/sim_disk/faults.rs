@@ -21,6 +21,21 @@ pub enum Call {
 }
 
 impl Call {
+    /// One that a script may let fail, syncs twice as often.
+    pub fn to_fail(rng: &mut fastrand::Rng) -> Self {
+        let calls = [
+            Self::Write,
+            Self::Sync,
+            Self::Sync,
+            Self::SyncDir,
+            Self::Create,
+            Self::Rename,
+            Self::Remove,
+            Self::Read,
+        ];
+        calls[rng.usize(..calls.len())]
+    }
+
     /// Calls that change something: the ones that are counted, and at which the power can go.
     #[must_use]
     pub const fn is_change(self) -> bool {

@@ -215,11 +215,7 @@ impl Journal {
     }
 
     /// The first of the queue, without a copy where that is all of it.
-    fn take(
-        &mut self,
-        publishes: &mut VecDeque<Submission>,
-        count: usize,
-    ) -> VecDeque<Submission> {
+    fn take(&mut self, publishes: &mut VecDeque<Submission>, count: usize) -> VecDeque<Submission> {
         let rest = if count == publishes.len() {
             std::mem::take(&mut self.buffers.queue)
         } else {

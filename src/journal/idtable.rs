@@ -18,6 +18,7 @@ pub struct IdEntry {
     pub key: u128,
     pub content: u64,
     pub position: Position,
+    /// When it was durable, or up to one batch later.
     pub running_ms: u64,
     /// Where its deliveries go, as interned in `Shapes`.
     pub shape: u32,

@@ -14,10 +14,16 @@ pub fn ids_of(disk: &dyn Disk, shared: &Shared, segment: &Segment) -> io::Result
             .with_shapes(|shapes| idtable::decode(&blob, shapes))
             .map_err(io::Error::other);
     }
-    let mut found = Vec::new();
+    let mut found: Vec<IdEntry> = Vec::new();
     let end = segment.with_extent(|e| e.data_end);
     let mut scanner = segment.scan(SEGMENT_HEADER_BYTES, end);
+    let mut last_batch = 0;
     while let Some(batch) = scanner.next()? {
+        // As in the replay: durable before the next batch was written.
+        for id in &mut found[last_batch..] {
+            id.running_ms = id.running_ms.max(batch.header.running_ms);
+        }
+        last_batch = found.len();
         for raw in Records::new(&batch.header, batch.body).flatten() {
             match raw.position {
                 Some(position) => {

@@ -136,11 +136,14 @@ impl Start {
     fn assemble(
         self,
         recovered: log::Recovered,
-        replay: Replay,
+        mut replay: Replay,
         epoch: Epoch,
     ) -> Result<Opened, JournalError> {
         let log = recovered.log;
         let end = log.end();
+        let known_ms = self.snapshot.as_ref().map_or(0, |s| s.running_ms);
+        let running_ms = end.running_ms.max(known_ms);
+        replay.start_windows(running_ms);
         let secret = replay.hasher_secret;
         let hasher = Hasher::new(secret);
         let shared = Arc::new(Shared::new(log.reader(), epoch, hasher, replay.catalog));
@@ -152,8 +155,6 @@ impl Start {
             active_seq: log.active().header.last_seq,
         };
         let sealed = Arc::new(SealedQueue::default());
-        let known_ms = self.snapshot.as_ref().map_or(0, |s| s.running_ms);
-        let running_ms = end.running_ms.max(known_ms);
         let (window, active_ids) = Restore::new(&*self.disk, &shared, &self.options, running_ms)
             .fill(self.snapshot.as_ref(), found, &sealed)?;
         let report = Report {

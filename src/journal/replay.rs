@@ -28,6 +28,8 @@ pub(super) struct Replay {
     pub hasher_secret: [u8; 16],
     pub replayed: u64,
     last_size_bytes: u32,
+    /// Of the last batch: segment, and its first id there.
+    last_ids: (u64, usize),
     /// A valid batch with a record that can't be read: a newer version, or a bug.
     pub problem: Option<String>,
 }
@@ -43,13 +45,16 @@ impl Replay {
             hasher_secret: snapshot.map_or(fresh_secret, |s| s.secret),
             replayed: 0,
             last_size_bytes: 0,
+            last_ids: (0, 0),
             problem: None,
         }
     }
 
     /// Takes in the next batch.
     pub fn batch(&mut self, segment: &Segment, found: &Found<'_>, known: Known) {
-        self.ids.entry(segment.header.last_seq).or_default();
+        self.start_windows(found.header.running_ms);
+        let seq = segment.header.last_seq;
+        self.last_ids = (seq, self.ids.entry(seq).or_default().len());
         for record in Records::new(&found.header, found.body).flatten() {
             if let Err(e) = self.record(segment, found, known, record) {
                 self.problem.get_or_insert_with(|| {
@@ -60,6 +65,19 @@ impl Replay {
                     )
                 });
             }
+        }
+    }
+
+    /// Ids of the last batch so far are durable since some time before the next one was written, or
+    /// before the time at which the running clock goes on.
+    pub fn start_windows(&mut self, next_batch_ms: u64) {
+        let (segment, first) = self.last_ids;
+        let ids = self
+            .ids
+            .get_mut(&segment)
+            .map_or(&mut [][..], |ids| &mut ids[first..]);
+        for id in ids {
+            id.entry.running_ms = next_batch_ms;
         }
     }
 

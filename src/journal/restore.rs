@@ -58,7 +58,15 @@ impl<'a> Restore<'a> {
     ) -> Result<(Window, Vec<IdEntry>), JournalError> {
         self.exactly_once(snapshot, &found.tail_exactly_once);
         let mut active = Vec::new();
-        for segment in self.shared.reader.shared().segments() {
+        let segments = self.shared.reader.shared().segments();
+        let ends: Vec<u64> = segments
+            .iter()
+            .map(|s| s.with_extent(|e| e.running_ms))
+            .collect();
+        for (i, segment) in segments.into_iter().enumerate() {
+            // Its last batch is durable since some time before the next segment's last, if it has one.
+            let next_ms = ends.get(i + 1).copied().filter(|ms| *ms > 0);
+            let durable_ms = next_ms.unwrap_or(self.running_ms);
             let seq = segment.header.last_seq;
             let replayed = found.ids.remove(&seq);
             if seq == found.active_seq {
@@ -68,20 +76,27 @@ impl<'a> Restore<'a> {
                 let ids = self.local(replayed);
                 self.normal(&ids);
                 sealed.push(SealedIds { segment, ids });
-            } else if segment.with_extent(|e| e.running_ms) + self.window_ms() >= self.running_ms {
-                let ids = self.ids_of(&segment)?;
+            } else if durable_ms + self.window_ms() >= self.running_ms {
+                let ids = self.ids_of(&segment, durable_ms)?;
                 self.normal(&ids);
             }
         }
         for segment in found.unindexed {
-            let ids = self.ids_of(&segment)?;
+            let ids = self.ids_of(&segment, self.running_ms)?;
             sealed.push(SealedIds { segment, ids });
         }
         Ok((self.window, active))
     }
 
-    fn ids_of(&self, segment: &Segment) -> Result<Vec<IdEntry>, JournalError> {
-        ids_of(self.disk, self.shared, segment).map_err(JournalError::io(&segment.path))
+    /// Of a sealed segment, whose last batch was durable by `durable_ms`.
+    fn ids_of(&self, segment: &Segment, durable_ms: u64) -> Result<Vec<IdEntry>, JournalError> {
+        let ids = ids_of(self.disk, self.shared, segment);
+        let mut ids = ids.map_err(JournalError::io(&segment.path))?;
+        let last_ms = segment.with_extent(|e| e.running_ms);
+        for id in ids.iter_mut().filter(|id| id.running_ms == last_ms) {
+            id.running_ms = id.running_ms.max(durable_ms);
+        }
+        Ok(ids)
     }
 
     fn window_ms(&self) -> u64 {

@@ -84,6 +84,9 @@ pub struct Model {
     backlog_bytes: [u64; LANES],
     /// How long the gateway has run in all.
     pub alive_ms: u64,
+    /// When the last step of the journal looked at its submissions; what it accepted is durable
+    /// since `alive_ms`.
+    pub decided_at: u64,
     pub uuid: Option<LogUuid>,
     pub stored: Vec<Stored>,
     latest: BTreeMap<Ident, u64>,
@@ -116,6 +119,7 @@ impl Model {
             max_entries: shape.window.max_entries as u64,
             backlog_bytes: shape.backlog_bytes,
             alive_ms: 0,
+            decided_at: 0,
             uuid: None,
             stored: Vec::new(),
             latest: BTreeMap::new(),
@@ -226,11 +230,11 @@ impl Model {
         }
     }
 
-    /// Whether the window may have lost an id: it is over, or others have pushed it out.
-    fn may_be_forgotten(&self, position: u64) -> bool {
+    /// Whether the window may by `now` have lost an id: it is over, or others have pushed it out.
+    fn may_be_forgotten(&self, position: u64, now: u64) -> bool {
         let stored = &self.stored[position as usize];
         let start = self.window_start(position);
-        if start.is_some_and(|start| self.alive_ms - start >= self.window_ms) {
+        if start.is_some_and(|start| now.saturating_sub(start) >= self.window_ms) {
             return true;
         }
         // Normal ids that came later, and exactly-once ones whenever they came.

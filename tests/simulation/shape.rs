@@ -37,6 +37,8 @@ pub struct Shape {
     pub max_bytes: u64,
     pub keep_free_bytes: u64,
     pub window: WindowLimits,
+    /// Each sync of the journal.
+    pub sync_takes: Duration,
     /// How many identities publishers use, in each of two topics.
     pub ids: u8,
     pub keys: u8,
@@ -83,6 +85,7 @@ impl Shape {
             ids: rng.u8(2..12),
             keys: rng.u8(1..6),
             burst: [3, 6, 20][rng.usize(..3)],
+            sync_takes: Duration::from_millis(if rng.bool() { 0 } else { rng.u64(1..1_500) }),
             // With its plan a record is at most half of what the smallest segment takes.
             large_bytes: rng.usize(400..(min as usize - 4096) / 3),
             backlog_bytes: std::array::from_fn(|_| match rng.u8(..3) {

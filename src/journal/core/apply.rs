@@ -52,6 +52,9 @@ impl Journal {
 
     /// The batch is durable: ledgers, lanes, window.
     pub(super) fn apply(&mut self, mut pending: Pending, stamp: Stamp, spent: &mut Vec<Record>) {
+        // Windows start with durability, not with the decision.
+        self.now = self.running();
+        self.window.durable(self.now);
         for (group, runs) in &pending.settled {
             self.settle(group, runs);
         }
@@ -98,7 +101,7 @@ impl Journal {
                 key: print.key,
                 content: print.content,
                 position: fresh.position,
-                running_ms: stamp.running_ms,
+                running_ms: self.now.0,
                 shape: fresh.shape,
                 exactly_once: submission.is_exactly_once(),
             });

@@ -180,7 +180,11 @@ impl Shard {
     }
 
     fn after(&self, at: usize) -> usize {
-        if at + 1 == self.cells.len() { 0 } else { at + 1 }
+        if at + 1 == self.cells.len() {
+            0
+        } else {
+            at + 1
+        }
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Window {
     by_position: Index,
     /// `NORMAL` and `RELEASED`, each in the order of starts: every slot but the held ones is in one.
     queues: [Queue; 2],
+    /// The first normal id that `durable` has yet to hear of; those behind it in the queue follow.
+    undurable: Option<u32>,
     evictions: u64,
     youngest_evicted: Option<Running>,
     admitted: u64,
@@ -115,6 +117,7 @@ impl Window {
             by_key: Index::new(),
             by_position: Index::new(),
             queues: [Queue::new(); 2],
+            undurable: None,
             evictions: 0,
             youngest_evicted: None,
             admitted: 0,
@@ -161,7 +164,8 @@ impl Window {
         }
     }
 
-    /// Remembers an id that `get` doesn't see. Nothing is changed if it is refused.
+    /// Remembers an id that `get` doesn't see. Nothing is changed if it is refused. A normal one
+    /// starts when `durable` is called next: until then its start is a guess that is too early.
     pub fn admit(&mut self, entry: Entry, now: Running) -> Result<(), WindowFull> {
         if !self.has_room(now) {
             return Err(WindowFull {
@@ -174,8 +178,21 @@ impl Window {
             return Ok(());
         }
         self.replace(entry.key);
-        self.put(entry, (!entry.exactly_once).then_some(now));
+        let at = self.put(entry, (!entry.exactly_once).then_some(now));
+        if !entry.exactly_once {
+            self.undurable.get_or_insert(at);
+        }
         Ok(())
+    }
+
+    /// All that was admitted is durable since now: here the normal ids' window starts.
+    pub fn durable(&mut self, now: Running) {
+        let mut next = self.undurable.take();
+        while let Some(at) = next {
+            let slot = self.slab.get_mut(at);
+            slot.set(slot.state(), now.max(slot.start()));
+            next = slot.next();
+        }
     }
 
     /// The exactly-once targets at this position are settled: its window starts.
@@ -318,7 +335,7 @@ impl Window {
         if self.slab.len() < self.limits.max_entries {
             return;
         }
-        if let Some(at) = self.queues[NORMAL].pop(&self.slab) {
+        if let Some(at) = self.pop(NORMAL) {
             let slot = *self.slab.get(at);
             if !self.is_gone(&slot, now) {
                 self.count_eviction(slot.start());
@@ -332,13 +349,21 @@ impl Window {
         self.youngest_evicted = self.youngest_evicted.max(Some(start));
     }
 
+    fn pop(&mut self, which: usize) -> Option<u32> {
+        let at = self.queues[which].pop(&self.slab)?;
+        if self.undurable == Some(at) {
+            self.undurable = self.slab.get(at).next();
+        }
+        Some(at)
+    }
+
     fn drop_gone(&mut self, which: usize, now: Running, budget: usize) -> usize {
         for dropped in 0..budget {
             match self.queues[which].front(&self.slab) {
                 Some(slot) if self.is_gone(slot, now) => {}
                 _ => return dropped,
             }
-            if let Some(at) = self.queues[which].pop(&self.slab) {
+            if let Some(at) = self.pop(which) {
                 self.remove(at);
             }
         }
@@ -363,7 +388,7 @@ impl Window {
         }
     }
 
-    fn put(&mut self, entry: Entry, started: Option<Running>) {
+    fn put(&mut self, entry: Entry, started: Option<Running>) -> u32 {
         let held = Slot::new(&entry, State::Held, Running::default());
         let at = self.slab.insert(held);
         match started {
@@ -374,6 +399,7 @@ impl Window {
             Some(start) => self.queues[NORMAL].push(&mut self.slab, at, State::Normal, start),
         }
         self.by_key.insert(key_hash(entry.key), at);
+        at
     }
 
     /// Frees a slot that was popped from its queue.

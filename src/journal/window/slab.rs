@@ -89,6 +89,11 @@ impl Slot {
         Running(self.state_and_start & MAX_START)
     }
 
+    /// The one behind it in its queue.
+    pub fn next(&self) -> Option<u32> {
+        (self.next != NONE).then_some(self.next)
+    }
+
     pub fn state(&self) -> State {
         match self.state_and_start >> START_BITS {
             1 => State::Normal,

@@ -52,6 +52,13 @@ impl Model {
         true
     }
 
+    fn durable(&mut self, first: u64, now: Running) {
+        let fresh = |e: &&mut ExactlyOnce| e.entry.position.0 >= first && e.started.is_some();
+        for e in self.entries.iter_mut().filter(fresh) {
+            e.started = Some(now);
+        }
+    }
+
     fn settled(&mut self, position: Position, now: Running) -> bool {
         let held = |e: &&mut ExactlyOnce| e.entry.position == position && e.started.is_none();
         match self.entries.iter_mut().find(held) {
@@ -122,7 +129,7 @@ impl History {
 
     fn step(&mut self) {
         match self.rng.u8(..20) {
-            0..=9 => self.publish(),
+            0..=9 => self.publishes(),
             10..=12 => self.settle(),
             13..=16 => self.now.0 += self.rng.u64(..12),
             17 => {
@@ -133,6 +140,17 @@ impl History {
             _ => self.count(),
         }
         self.compare();
+    }
+
+    /// A batch of publishes, which is durable a little later than it was decided.
+    fn publishes(&mut self) {
+        let first = self.position;
+        for _ in 0..self.rng.u8(1..4) {
+            self.publish();
+        }
+        self.now.0 += self.rng.u64(..4);
+        self.window.durable(self.now);
+        self.model.durable(first, self.now);
     }
 
     fn publish(&mut self) {

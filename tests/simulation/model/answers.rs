@@ -60,10 +60,10 @@ impl Model {
         );
         if let Some(known) = sent.ident.and_then(|ident| self.latest.get(&ident)) {
             ensure!(
-                self.may_be_forgotten(*known),
+                self.may_be_forgotten(*known, self.decided_at),
                 "{:?} was accepted again at {position} though it is at {known} since {} of {} ms",
                 sent.ident,
-                self.alive_ms - self.window_start(*known).unwrap_or(self.alive_ms),
+                self.decided_at - self.window_start(*known).unwrap_or(self.decided_at),
                 self.window_ms
             );
         }

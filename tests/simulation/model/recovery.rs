@@ -124,7 +124,8 @@ impl Model {
     pub fn check_lookup(&self, shared: &Shared, found: Option<&Targets>, position: u64) -> Check {
         let stored = &self.stored[position as usize];
         let remembered = stored.sent.ident.is_some_and(|ident| {
-            self.latest.get(&ident) == Some(&position) && !self.may_be_forgotten(position)
+            self.latest.get(&ident) == Some(&position)
+                && !self.may_be_forgotten(position, self.alive_ms)
         });
         let pending = stored.deliveries.iter().any(|d| d.settled.is_none());
         ensure!(

@@ -74,9 +74,15 @@ impl World {
         let process = self.process.as_mut().expect("a process runs");
         let had_failed = process.shared.failure().is_some();
         let groups: Vec<SettleGroup> = process.settlements.iter().cloned().collect();
+        let before = self.clock.mono();
+        self.disk
+            .set_sync_takes(Some((self.clock.clone(), self.shape.sync_takes)));
         let step = process
             .journal
             .step(&mut process.publishes, &mut process.settlements);
+        self.disk.set_sync_takes(None);
+        self.model.decided_at = self.model.alive_ms;
+        self.model.alive_ms += self.clock.mono().since(before).as_millis() as u64;
         let taken: Vec<_> = process
             .sent
             .drain(..step.answers.len())

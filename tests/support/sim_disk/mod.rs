@@ -14,6 +14,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use causeway::clock::Clock;
 use causeway::log::disk::{Disk, DiskFile};
 pub use faults::Call;
 use faults::{Faults, Verdict};
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What `free_bytes` says when no capacity is set.
 const AMPLE_BYTES: u64 = 1 << 40;
@@ -49,6 +51,8 @@ struct State {
     capacity_bytes: Option<u64>,
     /// Clean pages are dropped now and then: it shows where a failed sync lost some.
     evicts: bool,
+    /// What moves on while a file is synced, and how far.
+    sync_takes: Option<(Clock, Duration)>,
     rng: fastrand::Rng,
 }
 
@@ -62,6 +66,7 @@ impl SimDisk {
             faults: Faults::default(),
             capacity_bytes: None,
             evicts: false,
+            sync_takes: None,
             rng: fastrand::Rng::with_seed(seed),
         })
     }
@@ -113,6 +118,7 @@ impl SimDisk {
             faults: Faults::default(),
             capacity_bytes: state.capacity_bytes,
             evicts: false,
+            sync_takes: None,
             rng: rng.fork(),
         }
     }
@@ -160,6 +166,11 @@ impl SimDisk {
     /// Forgets all faults that were scripted and did not happen yet.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
+    }
+
+    /// From here on the sync of a file moves this clock on, before it returns.
+    pub fn set_sync_takes(&self, takes: Option<(Clock, Duration)>) {
+        self.state().sync_takes = takes;
     }
 
     /// Sets how much can be allocated in all; less than is allocated now means full.
@@ -458,6 +469,9 @@ impl DiskFile for SimFile {
         let state = &mut *guard;
         match state.faults.judge(Call::Sync, &self.path) {
             Verdict::Proceed => {
+                if let Some((clock, time)) = &state.sync_takes {
+                    clock.advance(*time);
+                }
                 state.inode(self.id).sync();
                 Ok(())
             }

@@ -31,7 +31,7 @@ pub(super) const EVENT_READERS: usize = 256;
 /// on the disk with the lanes, which must not wait for them.
 const READS_AT_ONCE: usize = 4;
 /// Of the records that one reader has in memory, before they are written as JSON; but always one.
-const PAGE_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 128 << 10;
 const PAGE_RECORDS: u64 = 1_000;
 /// A comment comes where nothing else does for so long: proxies keep the connection, and a peer
 /// that is gone is noticed.

@@ -24,7 +24,7 @@ const PAGE_BYTES: usize = 1 << 20;
 pub(super) const PAGES_AT_ONCE: usize = 32;
 /// How long a reader waits for one of these places.
 const PLACE_PATIENCE: Duration = Duration::from_secs(10);
-const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

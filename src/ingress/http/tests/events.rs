@@ -1,7 +1,7 @@
 //! Streams as events, and pages that wait.
 
 use super::super::events::{EVENT_READERS, KEEP_ALIVE};
-use super::super::stream::PAGES_AT_ONCE;
+use super::super::stream::{MAX_WAIT, PAGES_AT_ONCE};
 use super::harness::{House, PATIENCE, Running, answer, ask, house, request, send, start};
 use axum::Router;
 use axum::body::Body;
@@ -66,8 +66,9 @@ async fn call(router: &Router, method: &str, target: &str, accept: &str) -> Resp
     let request = Request::builder().method(method).uri(target);
     let request = request.header("accept", accept).body(Body::empty());
     let request = request.expect("a request");
-    let answered = TowerToHyperService::new(router.clone()).call(request).await;
-    answered.expect("a router always answers")
+    let answered = TowerToHyperService::new(router.clone()).call(request);
+    let answered = timeout(MAX_WAIT, answered).await;
+    answered.expect("in time").expect("a router always answers")
 }
 
 async fn frame(response: &mut Response) -> Option<String> {

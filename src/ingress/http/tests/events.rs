@@ -72,7 +72,8 @@ async fn call(router: &Router, method: &str, target: &str, accept: &str) -> Resp
 }
 
 async fn frame(response: &mut Response) -> Option<String> {
-    let frame = response.body_mut().frame().await?.expect("no error");
+    let frame = timeout(MAX_WAIT, response.body_mut().frame()).await;
+    let frame = frame.expect("in time")?.expect("no error");
     Some(text(&frame.into_data().expect("data")))
 }
 

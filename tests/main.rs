@@ -3,6 +3,7 @@
 mod support;
 
 mod config_errors;
+mod http_events;
 mod imports;
 mod journal_format;
 mod journal_repair;

@@ -213,6 +213,20 @@ fn http(page: &mut Page, http: &HttpStatus) {
         help,
         http.refused_connections,
     );
+    let help = "Readers of streams as events.";
+    page.gauge("causeway_http_event_readers", help, http.event_readers);
+    let help = "Readers of streams as events that came.";
+    page.counter(
+        "causeway_http_event_readers_opened_total",
+        help,
+        http.opened_event_readers,
+    );
+    let help = "Readers of streams as events that found no place.";
+    page.counter(
+        "causeway_http_refused_event_readers_total",
+        help,
+        http.refused_event_readers,
+    );
 }
 
 fn streams(page: &mut Page, streams: &[StreamStatus]) {
@@ -336,6 +350,13 @@ mod tests {
         );
         let http = "causeway_http_requests_total{endpoint=\"publish\",status=\"202\"}";
         assert_eq!(value(&page, http), 38.0);
+        for (name, expected) in [
+            ("causeway_http_event_readers", 3.0),
+            ("causeway_http_event_readers_opened_total", 8.0),
+            ("causeway_http_refused_event_readers_total", 2.0),
+        ] {
+            assert_eq!(value(&page, name), expected, "{name}");
+        }
     }
 
     #[test]

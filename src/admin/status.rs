@@ -105,6 +105,10 @@ pub enum LaneState {
 pub struct HttpStatus {
     pub answers: Vec<HttpAnswers>,
     pub refused_connections: u64,
+    /// Who reads streams as events: now, ever, and refused.
+    pub event_readers: u64,
+    pub opened_event_readers: u64,
+    pub refused_event_readers: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +218,9 @@ pub(crate) fn sample() -> Status {
                 count: 38,
             }],
             refused_connections: 1,
+            event_readers: 3,
+            opened_event_readers: 8,
+            refused_event_readers: 2,
         },
     }
 }

@@ -160,9 +160,13 @@ impl StatusDesk {
                 status: answered.status,
                 count: answered.count,
             });
+        let event_readers = self.counters.event_readers();
         HttpStatus {
             answers: answers.collect(),
             refused_connections: self.counters.refused_connections(),
+            event_readers: event_readers.now,
+            opened_event_readers: event_readers.opened,
+            refused_event_readers: event_readers.refused,
         }
     }
 

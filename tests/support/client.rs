@@ -143,6 +143,13 @@ pub fn encoded(text: &str) -> String {
 }
 
 fn read_response(input: &mut impl BufRead) -> io::Result<Response> {
+    let mut response = read_head(input)?;
+    read_whole_body(input, &mut response)?;
+    Ok(response)
+}
+
+/// The answer up to its body.
+pub(super) fn read_head(input: &mut impl BufRead) -> io::Result<Response> {
     let status_line = read_line(input)?;
     let status = status_line
         .strip_prefix("HTTP/1.1 ")
@@ -160,11 +167,15 @@ fn read_response(input: &mut impl BufRead) -> io::Result<Response> {
             .ok_or_else(|| invalid(format!("no header: {line:?}")))?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut response = Response {
+    Ok(Response {
         status,
         headers,
         body: Vec::new(),
-    };
+    })
+}
+
+/// What follows a head.
+pub(super) fn read_whole_body(input: &mut impl BufRead, response: &mut Response) -> io::Result<()> {
     if response.header("transfer-encoding") == Some("chunked") {
         response.body = read_chunks(input)?;
     } else if let Some(length) = response.header("content-length") {
@@ -173,7 +184,7 @@ fn read_response(input: &mut impl BufRead) -> io::Result<Response> {
             .map_err(|e| invalid(format!("content-length: {e}")))?;
         read_body(input, length, &mut response.body)?;
     }
-    Ok(response)
+    Ok(())
 }
 
 fn read_chunks(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
@@ -213,7 +224,7 @@ fn read_line(input: &mut impl BufRead) -> io::Result<String> {
     }
 }
 
-fn invalid(why: String) -> io::Error {
+pub(super) fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

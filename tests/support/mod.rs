@@ -4,6 +4,7 @@
 //! and `journal_house` know types of the gateway; the rest sees what users see.
 
 pub mod client;
+pub mod events;
 pub mod journal_house;
 pub mod load;
 pub mod metrics;

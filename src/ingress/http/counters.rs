@@ -46,6 +46,18 @@ const STATUSES: [u16; 14] = [
 pub struct Counters {
     answers: [[AtomicU64; STATUSES.len()]; Endpoint::ALL.len()],
     refused_connections: AtomicU64,
+    event_readers: AtomicU64,
+    opened_event_readers: AtomicU64,
+    refused_event_readers: AtomicU64,
+}
+
+/// Who reads streams as events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventReadersCounted {
+    pub now: u64,
+    /// Since the start; those that are gone again included.
+    pub opened: u64,
+    pub refused: u64,
 }
 
 /// One counter, as it was read.
@@ -66,6 +78,28 @@ impl Counters {
 
     pub(super) fn count_refused_connection(&self) {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn event_reader_comes(&self) {
+        self.event_readers.fetch_add(1, Ordering::Relaxed);
+        self.opened_event_readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One that came.
+    pub(super) fn event_reader_goes(&self) {
+        self.event_readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused_event_reader(&self) {
+        self.refused_event_readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn event_readers(&self) -> EventReadersCounted {
+        EventReadersCounted {
+            now: self.event_readers.load(Ordering::Relaxed),
+            opened: self.opened_event_readers.load(Ordering::Relaxed),
+            refused: self.refused_event_readers.load(Ordering::Relaxed),
+        }
     }
 
     /// Those that aren't zero.

@@ -3,9 +3,11 @@
 //!
 //! What must not live here: what a topic, an id or a plan may be (the door), what is stored where.
 
+mod accept;
 mod answer;
 mod body;
 mod counters;
+mod events;
 mod front;
 mod page;
 mod problem;
@@ -17,7 +19,7 @@ mod stream;
 mod tests;
 mod time;
 
-pub use counters::{Answered, Counters, Endpoint};
+pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
@@ -56,6 +58,7 @@ struct Http<F> {
     source: Arc<str>,
     in_flight: Arc<Semaphore>,
     pages: Arc<Semaphore>,
+    events: events::EventReaders,
     counters: Arc<Counters>,
     stop: watch::Receiver<bool>,
 }
@@ -78,6 +81,7 @@ pub fn router<F: Front>(
             limits.in_flight_bytes.min(Semaphore::MAX_PERMITS),
         )),
         pages: Arc::new(Semaphore::new(stream::PAGES_AT_ONCE)),
+        events: events::EventReaders::new(),
         counters,
         stop,
     });

@@ -20,6 +20,12 @@ pub(super) fn to_json(page: &Page) -> Vec<u8> {
     serde_json::to_vec(&PageBody(page)).expect("keys are text and nothing fails by itself")
 }
 
+/// One record, as it stands in a page.
+pub(super) fn write_record(record: &StreamRecord, to: &mut Vec<u8>) {
+    serde_json::to_writer(to, &RecordBody(record))
+        .expect("keys are text, nothing fails by itself, and memory takes all");
+}
+
 struct PageBody<'a>(&'a Page);
 struct RecordBody<'a>(&'a StreamRecord);
 struct Headers<'a>(&'a [Header]);

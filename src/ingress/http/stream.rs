@@ -1,12 +1,13 @@
-//! `GET /v1/streams/{name}`: pages of a stream, waiting for its growth if asked to.
+//! `GET /v1/streams/{name}`: pages of a stream, waiting for its growth if asked to. To who wants
+//! them, events instead.
 
 use super::front::{Front, Page, ReadError, Start, StreamRead};
 use super::problem::Problem;
-use super::{Http, bad_query, page, serve, time};
+use super::{Http, accept, bad_query, events, page, serve, time};
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -23,7 +24,7 @@ const PAGE_BYTES: usize = 1 << 20;
 pub(super) const PAGES_AT_ONCE: usize = 32;
 /// How long a reader waits for one of these places.
 const PLACE_PATIENCE: Duration = Duration::from_secs(10);
-const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,11 +36,20 @@ pub(super) struct PageQuery {
 
 pub(super) async fn read<F: Front>(
     State(http): State<Arc<Http<F>>>,
+    method: Method,
+    headers: HeaderMap,
     name: Result<Path<String>, PathRejection>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|_| Problem::malformed("the stream's name isn't UTF-8"))?;
     let Query(query) = query.map_err(bad_query)?;
+    if accept::wants_events(&headers) {
+        let wanted = query.events(name, &headers)?;
+        return match method {
+            Method::HEAD => events::head(http, wanted).await,
+            _ => events::open(http, wanted).await,
+        };
+    }
     let wait = query.wait()?;
     let read = StreamRead {
         from: query.from()?,
@@ -102,6 +112,23 @@ fn answer(page: &Page, place: OwnedSemaphorePermit) -> Response {
 }
 
 impl PageQuery {
+    fn events(&self, name: String, headers: &HeaderMap) -> Result<events::Wanted, Problem> {
+        if self.wait.is_some() {
+            return Err(bad("wait", "events come as long as the stream is read"));
+        }
+        let from = self.from()?;
+        let limit = match self.limit.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(limit @ 1..)) => Some(limit),
+            Some(_) => return Err(bad("limit", "write a number from 1 on")),
+        };
+        Ok(events::Wanted {
+            name,
+            from: events::resumes_at(headers)?.unwrap_or(from),
+            limit,
+        })
+    }
+
     fn from(&self) -> Result<Start, Problem> {
         match self.from.as_deref() {
             None | Some("earliest") => Ok(Start::Earliest),

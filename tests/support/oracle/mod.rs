@@ -40,6 +40,9 @@ const BIAS_LIMIT: Duration = Duration::from_millis(250);
 /// How long a kill waits to be told what is pending: in recovery nobody answers.
 const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
 
+/// The stream that one more reader follows by server-sent events.
+const LISTENED: &str = STREAMS[0];
+
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub seed: u64,
@@ -127,7 +130,7 @@ pub fn run(setup: &Setup) -> Report {
         return report;
     }
     let readers_stop = AtomicBool::new(false);
-    let (published, followed) = thread::scope(|scope| {
+    let (published, mut read) = thread::scope(|scope| {
         let publishers: Vec<_> = (0..setup.publishers)
             .map(|number| Publisher::new(&shared, number))
             .map(|publisher| scope.spawn(|| publisher.run()))
@@ -136,6 +139,8 @@ pub fn run(setup: &Setup) -> Report {
             let client = gateway.client(ANSWER_LIMIT);
             scope.spawn(|| reader::follow(client, stream, setup.seed, &readers_stop))
         });
+        let listener =
+            scope.spawn(|| reader::follow_events(shared.http, LISTENED, setup.seed, &readers_stop));
         let disturbed = disturb(&mut gateway, setup, &mut report);
         shared.stop.store(true, Ordering::Relaxed);
         let published: Vec<Published> = publishers
@@ -144,12 +149,13 @@ pub fn run(setup: &Setup) -> Report {
             .collect();
         readers_stop.store(true, Ordering::Relaxed);
         let followed = readers.map(|r| r.join().expect("a reader panicked"));
+        let listened = listener.join().expect("a reader panicked");
         report.violations.extend(disturbed.err());
-        (published, followed)
+        (published, Followed { followed, listened })
     });
     let history = collect(setup.seed, published, &mut report);
     if gateway.pid().is_some()
-        && let Err(violation) = judge(&mut gateway, &history, &followed, &mut report)
+        && let Err(violation) = judge(&mut gateway, &history, &mut read, &mut report)
     {
         report.violations.push(violation);
     }
@@ -158,6 +164,14 @@ pub fn run(setup: &Setup) -> Report {
     }
     report.violations = checks::shorten(std::mem::take(&mut report.violations));
     report
+}
+
+/// What was read while it went on.
+struct Followed {
+    /// The pages of each of `STREAMS`.
+    followed: [Read; STREAMS.len()],
+    /// The events of `LISTENED`.
+    listened: Read,
 }
 
 /// What all publishers did, together.
@@ -283,12 +297,13 @@ fn counts_from(mut client: Client) -> Result<CountsByDestination, String> {
 fn judge(
     gateway: &mut Gateway,
     history: &History,
-    followed: &[Read],
+    read: &mut Followed,
     report: &mut Report,
 ) -> Result<(), Violation> {
     let counted = settle(gateway, report)?;
     let violations = &mut report.violations;
     violations.extend(checks::positions(&history.acked));
+    let Followed { followed, listened } = read;
     for (stream, followed) in STREAMS.iter().zip(followed) {
         let read = reader::read_all(gateway.client(ANSWER_LIMIT), stream, history.seed)
             .map_err(|why| Violation::new(Kind::Answer, why))?;
@@ -301,6 +316,17 @@ fn judge(
         violations.extend(checks::arrivals(arrived, &history.acked));
         violations.extend(checks::prefix(stream, &followed.names, &read.names));
         violations.extend(followed.violations.iter().cloned());
+        if *stream == LISTENED {
+            reader::catch_up(
+                gateway.http,
+                stream,
+                history.seed,
+                listened,
+                read.names.len(),
+            );
+            violations.extend(checks::prefix(stream, &listened.names, &read.names));
+            violations.append(&mut listened.violations);
+        }
         violations.extend(read.violations);
     }
     for destination in FAULTY {

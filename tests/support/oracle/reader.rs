@@ -1,15 +1,20 @@
-//! Independent readers of the streams: pages over HTTP, each message compared with what was published.
+//! Independent readers of the streams: pages and events over HTTP, each message compared with what
+//! was published.
 
 use super::content::{Message, Name, POISON, message};
 use super::violation::{Kind, Violation};
 use crate::support::client::{Client, Response, encoded};
+use crate::support::events::{Event, EventStream, Next, NotOpened};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PAGE: usize = 500;
 const POLL: Duration = Duration::from_millis(10);
+/// For the last events to come, when all is settled.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The messages of one stream as one reader saw them: the first has offset 0, and none is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,76 @@ pub fn follow(mut client: Client, stream: &str, seed: u64, stop: &AtomicBool) ->
         }
     }
     read
+}
+
+/// Reads as server-sent events behind the publishers, from connection to connection, until `stop`.
+pub fn follow_events(http: SocketAddr, stream: &str, seed: u64, stop: &AtomicBool) -> Read {
+    let mut read = Read::default();
+    while !stop.load(Ordering::Relaxed) {
+        if !listen(http, stream, "", seed, &mut read, || {
+            stop.load(Ordering::Relaxed)
+        }) {
+            thread::sleep(POLL);
+        }
+    }
+    read
+}
+
+/// The events that are still missing of `count`, in the end.
+pub fn catch_up(http: SocketAddr, stream: &str, seed: u64, read: &mut Read, count: usize) {
+    let deadline = Instant::now() + CATCH_UP_LIMIT;
+    let query = match count - count.min(read.names.len()) {
+        0 => return,
+        missing => format!("?limit={missing}"),
+    };
+    listen(http, stream, &query, seed, read, || {
+        Instant::now() > deadline
+    });
+    if read.names.len() != count {
+        let detail = format!("stream {stream}: {} events of {count}", read.names.len());
+        read.violations.push(Violation::new(Kind::Lost, detail));
+    }
+}
+
+/// One connection to its end; false if there was none.
+fn listen(
+    http: SocketAddr,
+    stream: &str,
+    query: &str,
+    seed: u64,
+    read: &mut Read,
+    enough: impl Fn() -> bool,
+) -> bool {
+    let last = read.names.len().checked_sub(1).map(|last| last as u64);
+    let mut events = match EventStream::open(http, stream, query, last, CATCH_UP_LIMIT) {
+        Ok(events) => events,
+        // It is down, or going down.
+        Err(NotOpened::Trouble(_)) => return false,
+        Err(NotOpened::Refused(response)) => {
+            let detail = format!("stream {stream}: events behind {last:?}: {response}");
+            read.violations.push(Violation::new(Kind::Answer, detail));
+            return false;
+        }
+    };
+    while !enough() {
+        match events.next() {
+            Next::Event(event) => take_event(stream, &event, read, seed),
+            Next::Nothing => {}
+            Next::End | Next::Broken(_) => break,
+        }
+    }
+    true
+}
+
+fn take_event(stream: &str, event: &Event, read: &mut Read, seed: u64) {
+    let got: Value = serde_json::from_str(&event.data).unwrap_or_default();
+    let offset = got["offset"].to_string();
+    if event.kind != "message" || event.id.as_deref() != Some(&offset) {
+        let detail = format!("stream {stream}: not an event of a record: {event:?}");
+        read.violations.push(Violation::new(Kind::Answer, detail));
+        return;
+    }
+    take(stream, &got, read, seed);
 }
 
 /// Everything from the earliest to the end.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,8 +27,11 @@ pub(super) struct Script {
     pub(super) envelopes: Mutex<Vec<Envelope>>,
     pub(super) gate: Semaphore,
     pub(super) finished: watch::Sender<usize>,
-    /// How many records the stream `inbox` holds; those before offset 2 are gone.
+    /// After the last record of the stream `inbox`.
     pub(super) stream_end: watch::Sender<u64>,
+    /// Those before it are gone.
+    pub(super) stream_start: AtomicU64,
+    pub(super) stream_reads: AtomicU64,
 }
 
 pub(super) fn receipt(id: &str) -> Receipt {
@@ -79,11 +83,13 @@ impl Front for Arc<Script> {
         if name != "inbox" {
             return Err(ReadError::UnknownStream(name.into()));
         }
+        self.stream_reads.fetch_add(1, Ordering::Relaxed);
         let end = *self.stream_end.borrow();
+        let earliest = self.stream_start.load(Ordering::Relaxed);
         let start = match read.from {
-            Start::Earliest => 2,
+            Start::Earliest => earliest,
             Start::Latest => end,
-            Start::Offset(offset) if offset < 2 => return Err(ReadError::Gone { earliest: 2 }),
+            Start::Offset(offset) if offset < earliest => return Err(ReadError::Gone { earliest }),
             Start::Offset(offset) => offset,
         };
         let next = end.min(start + read.max_records as u64).max(start);
@@ -119,12 +125,22 @@ pub(super) struct Running {
     pub(super) served: JoinHandle<()>,
 }
 
-pub(super) async fn start() -> Running {
+/// The listener's answers without a socket.
+pub(super) struct House {
+    pub(super) router: Router,
+    pub(super) script: Arc<Script>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) stop: watch::Sender<bool>,
+}
+
+pub(super) fn house() -> House {
     let script = Arc::new(Script {
         envelopes: Mutex::default(),
         gate: Semaphore::new(0),
         finished: watch::Sender::new(0),
         stream_end: watch::Sender::new(4),
+        stream_start: AtomicU64::new(2),
+        stream_reads: AtomicU64::new(0),
     });
     let counters = Arc::new(Counters::default());
     let stop = watch::Sender::new(false);
@@ -139,6 +155,21 @@ pub(super) async fn start() -> Running {
         Arc::clone(&counters),
         stop.subscribe(),
     );
+    House {
+        router,
+        script,
+        counters,
+        stop,
+    }
+}
+
+pub(super) async fn start() -> Running {
+    let House {
+        router,
+        script,
+        counters,
+        stop,
+    } = house();
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = bind(any_port, "listen.http").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod cli;
 mod config_errors;
 mod imports;
 mod journal_format;

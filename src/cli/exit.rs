@@ -3,6 +3,7 @@
 use super::client::{ClientError, Problem};
 use crate::gateway::Told;
 use serde_json::Value;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Under every `--help` that it concerns; docs/CLI.md says the same.
@@ -31,6 +32,11 @@ impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code as u8)
     }
+}
+
+/// To stderr. Nowhere is left to say that this failed.
+pub(super) fn say(words: &str) {
+    drop(writeln!(std::io::stderr(), "{words}"));
 }
 
 /// What a command answers on stdout.

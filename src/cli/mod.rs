@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::gateway::Told;
 use clap::{Args, Parser, Subcommand};
 use client::{SAY_ADMIN, SAY_SERVER, Server};
-use exit::{Code, EXIT_CODES, Failure, Reply};
+use exit::{Code, EXIT_CODES, Failure, Reply, say};
 use logging::Level;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use publish::Publish;
@@ -35,6 +35,8 @@ use tail::{Style, Tail};
 use trace::Trace;
 
 const DEFAULT_CONFIG: &str = "./routes.toml";
+/// Above the options of every command, in its help.
+const GLOBAL: &str = "Options of all commands";
 
 /// What commands need of the rooms. Paths are those of routes.toml; an `Err` is for people to read.
 pub struct House {
@@ -63,17 +65,19 @@ struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FILE",
         default_value = DEFAULT_CONFIG
     )]
     config: PathBuf,
     /// Answer in JSON; with `run`: log in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// How much is logged
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_enum,
         value_name = "LEVEL",
         env = "CAUSEWAY_LOG",
@@ -167,7 +171,7 @@ pub fn main(house: &House) -> ExitCode {
         }
         Ok(None) => Code::Done.into(),
         Err(failure) => {
-            eprintln!("error: {}", failure.text.trim_end());
+            say(&format!("error: {}", failure.text.trim_end()));
             if let Some(json) = failure.json.filter(|_| cli.json) {
                 drop(writeln!(std::io::stdout(), "{json:#}"));
             }
@@ -232,12 +236,7 @@ fn run(cli: &Cli, house: &House) -> Result<(), Failure> {
     let is_plain = logging::init(cli.log_level, cli.json);
     let commands = welcome::Commands::new(std::env::args().next(), &cli.config);
     let listens = |settings: &Settings| match is_plain {
-        // Like the log, it stops nothing if it can't be written.
-        true => drop(writeln!(
-            std::io::stderr(),
-            "{}",
-            welcome::text(settings, &commands)
-        )),
+        true => say(&welcome::text(settings, &commands)),
         false => welcome::log(settings, &commands),
     };
     Ok((house.run)(&cli.config, &listens)?)

@@ -4,7 +4,7 @@ mod line;
 
 use super::ServerArg;
 use super::client::{Answer, Ask, ClientError, Server};
-use super::exit::{Code, EXIT_CODES, Failure};
+use super::exit::{Code, EXIT_CODES, Failure, say};
 use super::retry::Patience;
 use clap::Args;
 use line::Message;
@@ -167,7 +167,10 @@ impl Reader<'_> {
             let error = match self.try_page(from, limit, wait).await {
                 Ok(answer) => {
                     if self.patience.is_failing() {
-                        eprintln!("note: connected again, going on at {}", word(from));
+                        say(&format!(
+                            "note: connected again, going on at {}",
+                            word(from)
+                        ));
                     }
                     self.patience.succeeded();
                     self.has_read = true;
@@ -188,7 +191,7 @@ impl Reader<'_> {
             if !self.patience.is_failing() {
                 let what = error.to_string();
                 let what = what.lines().next().unwrap_or_default();
-                eprintln!("note: {what}; trying again");
+                say(&format!("note: {what}; trying again"));
             }
             if !self.patience.pause(asked).await {
                 return Err(error.into());

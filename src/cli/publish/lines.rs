@@ -6,7 +6,7 @@ use super::progress::Progress;
 use super::tally::{Fate, Tally};
 use super::{ANSWER_PATIENCE, Publish, note_retry};
 use crate::cli::client::{Answer, Ask, ClientError, Problem, Server};
-use crate::cli::exit::{Code, Failure, Reply};
+use crate::cli::exit::{Code, Failure, Reply, say};
 use crate::cli::retry::Patience;
 use bytes::Bytes;
 use hyper::Method;
@@ -31,7 +31,7 @@ pub(super) async fn run(publish: &Publish, server: &Server) -> Result<Reply, Fai
         Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(Code::Failed, "interrupted")),
     };
     upload.clear_progress();
-    eprintln!("{}", upload.tally.text());
+    say(&upload.tally.text());
     match end {
         Ok(()) => Ok(upload.tally.reply()),
         Err(failure) => Err(upload.explained(failure)),
@@ -292,13 +292,17 @@ impl<'a> Upload<'a> {
             .last()
             .map_or(self.tally.lines, |line| line.number);
         text.push_str(&format!("\nno line after {last} was sent"));
-        text.push_str(match self.form.id_prefix {
+        // What was refused for good will be again.
+        let can_go_on = failure.code == Code::TryAgain || !in_doubt.is_empty();
+        let help = match self.form.id_prefix {
+            _ if !can_go_on => "",
             Some(_) => "\nhelp: the same command goes on; what is stored isn't stored twice",
             None => {
                 "\nhelp: with --id-prefix the same command could be run again, and each line stored \
                  once"
             }
-        });
+        };
+        text.push_str(help);
         Failure { text, ..failure }
     }
 }

@@ -8,7 +8,7 @@ mod tally;
 
 use super::ServerArg;
 use super::client::{Answer, Ask, ClientError, Server};
-use super::exit::{Code, EXIT_CODES, Failure, Reply};
+use super::exit::{Code, EXIT_CODES, Failure, Reply, say};
 use super::receipt::{Receipt, reply};
 use super::retry::Patience;
 use bytes::Bytes;
@@ -258,7 +258,7 @@ fn in_doubt(failure: Failure) -> Failure {
 fn note_retry(patience: &Patience, failure: &Failure) {
     if !patience.is_failing() {
         let first = failure.text.lines().next().unwrap_or_default();
-        eprintln!("note: {first}; trying again");
+        say(&format!("note: {first}; trying again"));
     }
 }
 

@@ -38,10 +38,13 @@ const DEFAULT_CONFIG: &str = "./routes.toml";
 /// Above the options of every command, in its help.
 const GLOBAL: &str = "Options of all commands";
 
+/// Is told the settings once the gateway listens.
+pub type Listens<'a> = &'a dyn Fn(&Settings);
+
 /// What commands need of the rooms. Paths are those of routes.toml; an `Err` is for people to read.
 pub struct House {
-    /// Runs the gateway until a signal; tells its settings once it listens.
-    pub run: fn(&Path, &dyn Fn(&Settings)) -> Result<(), String>,
+    /// Runs the gateway until a signal.
+    pub run: fn(&Path, Listens<'_>) -> Result<(), String>,
     pub check: fn(&Path) -> Told,
     /// Where the file's admin listener is, if it has one.
     pub admin_address: fn(&Path) -> Result<Option<SocketAddr>, String>,

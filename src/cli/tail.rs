@@ -89,10 +89,15 @@ pub(super) async fn run(
         patience: Patience::new((!tail.follow).then_some(GIVE_UP_AFTER)),
         has_read: false,
     };
+    let end = reader.end().await?;
     let (mut from, mut left) = match (tail.from, tail.count) {
+        (Some(From::Latest), count) => (From::Offset(end), count),
         (Some(from), count) => (from, count),
-        (None, Some(count)) => (reader.last(count).await?, (!tail.follow).then_some(count)),
-        (None, None) if tail.follow => (From::Latest, None),
+        (None, Some(count)) => (
+            reader.last(count, end).await,
+            (!tail.follow).then_some(count),
+        ),
+        (None, None) if tail.follow => (From::Offset(end), None),
         (None, None) => (From::Earliest, None),
     };
     while left != Some(0) {
@@ -106,7 +111,8 @@ pub(super) async fn run(
             Err(error) => return Err(format!("can't write the messages: {error}").into()),
         }
         left = left.map(|left| left.saturating_sub(page.messages.len() as u64));
-        if page.messages.is_empty() && !tail.follow {
+        // What came since it started is for those who follow: else it might never end.
+        if !tail.follow && (page.messages.is_empty() || page.next >= end) {
             break;
         }
         from = From::Offset(page.next);
@@ -144,14 +150,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Where the last messages start.
-    async fn last(&mut self, count: u64) -> Result<From, Failure> {
+    /// After the last message.
+    async fn end(&mut self) -> Result<u64, Failure> {
         let body = self.page(From::Latest, 1).await?.body;
-        let end = parse(self.server, &body)?.next;
-        let start = end.saturating_sub(count);
-        match self.try_page(From::Offset(start), 1, Duration::ZERO).await {
-            Err(ClientError::Refused(problem)) if problem.status == 410 => Ok(From::Earliest),
-            _ => Ok(From::Offset(start)),
+        Ok(parse(self.server, &body)?.next)
+    }
+
+    /// Where the last messages start.
+    async fn last(&self, count: u64, end: u64) -> From {
+        let start = From::Offset(end.saturating_sub(count));
+        match self.try_page(start, 1, Duration::ZERO).await {
+            Err(ClientError::Refused(problem)) if problem.status == 410 => From::Earliest,
+            // Whatever else is wrong shows at the first page.
+            _ => start,
         }
     }
 
@@ -253,6 +264,95 @@ fn word(from: From) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::SAY_SERVER;
+    use crate::cli::{Cli, Command};
+    use axum::Router;
+    use axum::extract::Query;
+    use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Response};
+    use clap::Parser;
+    use serde_json::json;
+    use std::collections::HashMap;
+
+    const EARLIEST: u64 = 4;
+    const END: u64 = 9;
+
+    /// A stream of the offsets 4 to 8, two a page.
+    async fn stream(Query(query): Query<HashMap<String, String>>) -> Response {
+        let from = match query["from"].as_str() {
+            "earliest" => EARLIEST,
+            "latest" => END,
+            offset => offset.parse().expect("an offset"),
+        };
+        if from < EARLIEST {
+            let problem = json!({"type": "urn:causeway:problem:offset-gone", "earliest": EARLIEST,
+                "detail": "the records before offset 4 are gone"});
+            return (StatusCode::GONE, problem.to_string()).into_response();
+        }
+        let limit: u64 = query["limit"].parse().expect("a number");
+        let next = END.min(from + limit.min(2)).max(from);
+        let message = |offset| json!({"offset": offset, "id": "i", "topic": "t", "time": "now"});
+        let messages: Vec<_> = (from..next).map(message).collect();
+        json!({"messages": messages, "next": next})
+            .to_string()
+            .into_response()
+    }
+
+    async fn tail(words: &str) -> Result<String, Failure> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let router = Router::new().fallback(stream);
+        let serving = tokio::spawn(async { axum::serve(listener, router).await });
+        let server = Server::parse(&address, SAY_SERVER).expect("an address");
+        let words = format!("causeway tail s{words}");
+        let cli = Cli::try_parse_from(words.split(' ')).expect("understood");
+        let Some(Command::Tail(tail)) = cli.command else {
+            panic!("{words}");
+        };
+        let style = Style {
+            json: false,
+            colour: false,
+        };
+        let mut out = Vec::new();
+        let end = run(&tail, &server, style, &mut out).await;
+        serving.abort();
+        let text = String::from_utf8(out).expect("text");
+        let offsets: Vec<&str> = text.lines().filter_map(|l| l.split(' ').next()).collect();
+        end.map(|()| offsets.join(" "))
+    }
+
+    #[tokio::test]
+    async fn it_starts_and_stops_where_it_is_told() {
+        for (words, offsets) in [
+            ("", "4 5 6 7 8"),
+            (" -n 2", "7 8"),
+            (" -n 100", "4 5 6 7 8"),
+            (" -n 0", ""),
+            (" --from latest", ""),
+            (" --from earliest -n 3", "4 5 6"),
+            (" --from 6", "6 7 8"),
+            (" --from 6 -n 1", "6"),
+            (" --from 6 -n 3 --follow", "6 7 8"),
+        ] {
+            assert_eq!(tail(words).await.as_deref(), Ok(offsets), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_said_with_how_to_go_on() {
+        for words in [" --from 3", " --from 0 --follow"] {
+            let failure = tail(words).await.expect_err("it is gone");
+            assert_eq!(failure.code, Code::NotFound);
+            assert!(
+                failure.text.contains("before offset 4 are gone")
+                    && failure.text.ends_with("go on with --from 4"),
+                "{}",
+                failure.text
+            );
+        }
+    }
 
     #[test]
     fn a_start_is_a_word_or_an_offset() {

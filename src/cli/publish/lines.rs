@@ -291,7 +291,10 @@ impl<'a> Upload<'a> {
             .open
             .last()
             .map_or(self.tally.lines, |line| line.number);
-        text.push_str(&format!("\nno line after {last} was sent"));
+        text.push_str(&match last {
+            0 => "\nno line was sent".to_owned(),
+            last => format!("\nno line after {last} was sent"),
+        });
         // What was refused for good will be again.
         let can_go_on = failure.code == Code::TryAgain || !in_doubt.is_empty();
         let help = match self.form.id_prefix {

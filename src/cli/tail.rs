@@ -168,13 +168,13 @@ impl Reader<'_> {
 
     /// Tries again, and says so, until the patience ends.
     async fn page(&mut self, from: From, limit: u64) -> Result<Answer, Failure> {
-        // Only an offset is waited at: whoever waits at the end doesn't know where that was if the
-        // connection breaks.
-        let wait = match from {
-            From::Offset(_) if self.follow => WAIT,
-            _ => Duration::ZERO,
-        };
         loop {
+            // Only an offset is waited at: whoever waits at the end doesn't know where that was if
+            // the connection breaks. And not at first after a failure: it is to be seen that it works.
+            let wait = match from {
+                From::Offset(_) if self.follow && !self.patience.is_failing() => WAIT,
+                _ => Duration::ZERO,
+            };
             let error = match self.try_page(from, limit, wait).await {
                 Ok(answer) => {
                     if self.patience.is_failing() {

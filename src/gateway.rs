@@ -11,19 +11,20 @@ mod open;
 mod signals;
 mod status;
 
-pub use offline::{Told, admin_address, check, repair_journal, verify_journal};
+pub use offline::{Told, admin_address, check, http_address, repair_journal, verify_journal};
 
 use crate::admin;
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::config::settings::Listen;
-use crate::config::{Settings, Sources};
 use crate::door::Door;
-use crate::ingress::http::{self, ConnectionLimits, Counters};
+use crate::ingress::http::{self, BindError, ConnectionLimits, Counters};
 use crate::journal;
 use front::Reception;
 use lanes::Lanes;
 use signals::stop_on_signal;
 use status::StatusDesk;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +41,9 @@ const HEAD_SLACK_BYTES: usize = 16 * 1024;
 /// Header lines beside the ones that `[limits]` counts.
 const HEAD_SLACK_LINES: usize = 64;
 
-/// Runs the gateway of this file until a signal.
-pub fn run(file: &Path) -> Result<(), String> {
-    let (settings, report) = crate::config::load(&Sources::of_process(file, Vec::new()))
-        .map_err(|report| report.to_text())?;
+/// Runs the gateway of this file until a signal; says so once it listens.
+pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
+    let (settings, report) = offline::load(file)?;
     for problem in &report.problems {
         tracing::warn!("{}: {}", report.file, problem.message);
     }
@@ -56,10 +56,10 @@ pub fn run(file: &Path) -> Result<(), String> {
         .thread_name("worker")
         .build()
         .map_err(|e| format!("can't start threads: {e}"))?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(serve(settings, listens))
 }
 
-async fn serve(settings: Settings) -> Result<(), String> {
+async fn serve(settings: Settings, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let clock = Clock::system();
     let listeners = Listeners::bind(&settings.listen).await?;
     let house = open::open(&settings, &clock)?;
@@ -90,7 +90,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     };
     let reception = Reception::new(door, lanes.streams());
     let serving = listeners.serve(&settings, reception, desk, &counters, &clock, stop.clone());
-    say_where(&settings.listen);
+    listens(&settings);
 
     wait_for(stop).await;
     drain(&settings, serving, &lanes).await;
@@ -125,18 +125,20 @@ async fn stop_journal(running: journal::Running) -> Result<(), String> {
         .map_err(|e| format!("the journal did not stop in order: {e}"))
 }
 
-/// For whoever started it by hand: where it listens, and what to type next.
-fn say_where(listen: &Listen) {
-    if let Some(http) = listen.http {
-        tracing::info!(address = %http, "http: takes messages");
-        tracing::info!("try: curl -d 'hello' http://{http}/v1/topics/greetings/world");
-    }
-    if let Some(admin) = listen.admin {
-        tracing::info!(address = %admin, "admin: status and control");
-    }
-    if let Some(health) = listen.health {
-        tracing::info!(address = %health, "health: /healthz, /readyz, /metrics");
-    }
+fn not_bound(error: &BindError) -> String {
+    let help = match error.source.kind() {
+        ErrorKind::AddrInUse => {
+            "another program listens there, perhaps a gateway that runs already: stop it, or write \
+             another address"
+        }
+        ErrorKind::AddrNotAvailable => "this machine has no such address: write another",
+        ErrorKind::PermissionDenied => "ports below 1024 need a privilege: write another",
+        _ => "write another address",
+    };
+    format!(
+        "{error}\nhelp: {help} at {} in the configuration",
+        error.setting
+    )
 }
 
 /// Bound before anything is opened, so that a port in use changes nothing.
@@ -165,7 +167,7 @@ impl Listeners {
                 Some(address) => Some(
                     http::bind(address, setting)
                         .await
-                        .map_err(|e| e.to_string())?,
+                        .map_err(|e| not_bound(&e))?,
                 ),
                 None => None,
             });

@@ -9,6 +9,7 @@ fn main() -> ExitCode {
         run: gateway::run,
         check: gateway::check,
         admin_address: gateway::admin_address,
+        http_address: gateway::http_address,
         verify_journal: gateway::verify_journal,
         repair_journal: gateway::repair_journal,
     })

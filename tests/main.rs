@@ -2,6 +2,7 @@
 
 mod support;
 
+mod cli;
 mod config_errors;
 mod http_events;
 mod imports;

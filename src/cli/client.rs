@@ -1,9 +1,9 @@
-//! A small HTTP client for the commands that ask a running gateway.
+//! A small HTTP client for the commands that ask a running gateway: a connection a request.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Uri};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::time::Duration;
@@ -12,37 +12,122 @@ use tokio::time::timeout;
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// Longer than the gateway lets anybody wait for its own answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
-/// A status of many thousand lanes is smaller.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+/// A status of many thousand lanes is smaller, and so is a page of a stream.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// How the operators' commands are told where a gateway is.
+pub(super) const SAY_ADMIN: &str = "--admin URL or CAUSEWAY_ADMIN";
+/// How publish, tail and trace are.
+pub(super) const SAY_SERVER: &str = "--server URL or CAUSEWAY_SERVER";
 
 /// Where a gateway listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
     host: String,
     port: u16,
+    /// What to type if it isn't there.
+    how: &'static str,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub method: Method,
+    /// With its query.
+    pub path: String,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    /// For the whole answer.
+    pub patience: Duration,
+}
+
+/// Whatever the gateway said.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    pub body: Bytes,
+}
+
+/// An answer that isn't 2xx.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Problem {
+    pub status: u16,
+    /// The end of `urn:causeway:problem:…`; empty if it doesn't say.
+    pub kind: String,
+    pub detail: String,
+    pub retry_after: Option<Duration>,
+    pub json: Option<Value>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     #[error("{0:?} is no address: write http://HOST:PORT")]
     BadAddress(String),
+    /// It surely has nothing of the request.
     #[error("no gateway answers at {at}: {why}\nhelp: is it running? Else say where with {how}")]
     Unreachable {
         at: String,
         why: String,
         how: &'static str,
     },
+    /// It may have done what was asked, or not.
     #[error("{at} broke off: {why}")]
     Broken { at: String, why: String },
+    #[error("{at} gives an answer that isn't a gateway's: {why}")]
+    Foreign { at: String, why: String },
     /// The gateway's own words.
-    #[error("the gateway refused ({status}): {detail}")]
-    Refused { status: u16, detail: String },
+    #[error("the gateway refused ({}): {}", .0.status, .0.detail)]
+    Refused(Problem),
+}
+
+impl Ask {
+    pub fn get(path: String) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            patience: ANSWER_PATIENCE,
+        }
+    }
+}
+
+impl Problem {
+    /// From a problem object, or whatever else stood in the body.
+    pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        let json: Option<Value> = serde_json::from_slice(body).ok();
+        let member = |name: &str| Some(json.as_ref()?.get(name)?.as_str()?.to_owned());
+        let kind = member("type").unwrap_or_default();
+        Self {
+            status,
+            kind: kind.rsplit(':').next().unwrap_or_default().to_owned(),
+            detail: member("detail").unwrap_or_else(|| "it doesn't say why".to_owned()),
+            retry_after,
+            json,
+        }
+    }
+
+    /// The same request may succeed later; nothing of it was taken.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self.status, 429 | 503)
+    }
+}
+
+impl Answer {
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    pub fn problem(&self) -> Problem {
+        Problem::read(self.status, self.retry_after, &self.body)
+    }
 }
 
 impl Server {
-    /// `http://HOST:PORT`, or without the scheme.
-    pub(super) fn parse(text: &str) -> Result<Self, ClientError> {
+    /// `http://HOST:PORT`, or without the scheme; and what to type instead of it.
+    pub fn parse(text: &str, how: &'static str) -> Result<Self, ClientError> {
         let bad = || ClientError::BadAddress(text.to_owned());
         let authority = match text.split_once("://") {
             Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
@@ -61,52 +146,58 @@ impl Server {
         Ok(Self {
             host,
             port: authority.port_u16().ok_or_else(bad)?,
+            how,
         })
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.ask(Method::GET, path, None).await
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.json(Ask::get(path.to_owned())).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        self.ask(Method::POST, path, Some(body)).await
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let json = HeaderValue::from_static("application/json");
+        self.json(Ask {
+            method: Method::POST,
+            headers: vec![(CONTENT_TYPE, json)],
+            body: Bytes::from(body.to_string()),
+            ..Ask::get(path.to_owned())
+        })
+        .await
     }
 
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, ClientError> {
-        let request = self.request(method, path, body)?;
+    async fn json(&self, ask: Ask) -> Result<Value, ClientError> {
+        let answer = self.ask(ask).await?;
+        if !answer.is_success() {
+            return Err(ClientError::Refused(answer.problem()));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| self.foreign("it isn't JSON"))
+    }
+
+    /// Whatever the status is.
+    pub async fn ask(&self, ask: Ask) -> Result<Answer, ClientError> {
+        let patience = ask.patience;
+        let request = self.request(ask)?;
         let socket = self.connect().await?;
-        match timeout(ANSWER_PATIENCE, self.exchange(socket, request)).await {
+        match timeout(patience, self.exchange(socket, request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.broken(format!("no answer within {} s", ANSWER_PATIENCE.as_secs()))),
+            Err(_) => Err(self.broken(format!("no answer within {} s", patience.as_secs()))),
         }
     }
 
-    fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Request<Full<Bytes>>, ClientError> {
-        let uri: Uri = path
+    fn request(&self, ask: Ask) -> Result<Request<Full<Bytes>>, ClientError> {
+        let uri: Uri = ask
+            .path
             .parse()
-            .map_err(|_| ClientError::BadAddress(path.to_owned()))?;
+            .map_err(|_| ClientError::BadAddress(ask.path.clone()))?;
         let mut request = Request::builder()
-            .method(method)
+            .method(ask.method)
             .uri(uri)
             .header(HOST, self.authority());
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
         }
-        let body = body
-            .map(|body| Bytes::from(body.to_string()))
-            .unwrap_or_default();
         request
-            .body(Full::new(body))
+            .body(Full::new(ask.body))
             .map_err(|e| self.broken(e.to_string()))
     }
 
@@ -114,7 +205,7 @@ impl Server {
         let unreachable = |why| ClientError::Unreachable {
             at: self.url(),
             why,
-            how: "--admin URL or CAUSEWAY_ADMIN",
+            how: self.how,
         };
         match timeout(
             CONNECT_PATIENCE,
@@ -135,7 +226,7 @@ impl Server {
         &self,
         socket: TcpStream,
         request: Request<Full<Bytes>>,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Answer, ClientError> {
         let broken = |error: hyper::Error| self.broken(error.to_string());
         let io = TokioIo::new(socket);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
@@ -152,18 +243,11 @@ impl Server {
         let body = body
             .map_err(|error| self.broken(error.to_string()))?
             .to_bytes();
-        let json: Result<Value, _> = serde_json::from_slice(&body);
-        if !head.status.is_success() {
-            let detail = json
-                .ok()
-                .and_then(|json| Some(json.get("detail")?.as_str()?.to_owned()));
-            let detail = detail.unwrap_or_else(|| "it doesn't say why".to_owned());
-            return Err(ClientError::Refused {
-                status: head.status.as_u16(),
-                detail,
-            });
-        }
-        json.map_err(|_| self.broken("its answer isn't JSON: is that an admin listener?".into()))
+        Ok(Answer {
+            status: head.status.as_u16(),
+            retry_after: retry_after(&head.headers),
+            body,
+        })
     }
 
     fn broken(&self, why: String) -> ClientError {
@@ -173,16 +257,32 @@ impl Server {
         }
     }
 
-    fn authority(&self) -> String {
+    pub fn foreign(&self, why: &str) -> ClientError {
+        ClientError::Foreign {
+            at: self.url(),
+            why: format!(
+                "{why}; is that the right listener? Else say where with {}",
+                self.how
+            ),
+        }
+    }
+
+    pub fn authority(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
         }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.authority())
     }
+}
+
+/// In seconds; a date isn't what gateways send.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -203,8 +303,22 @@ mod tests {
             ("http://localhost:9190/path", None),
             ("http://localhost:99999", None),
         ] {
-            let parsed = Server::parse(text).ok().map(|server| server.authority());
+            let parsed = Server::parse(text, SAY_ADMIN).ok();
+            let parsed = parsed.map(|server| server.authority());
             assert_eq!(parsed.as_deref(), authority, "{text}");
         }
+    }
+
+    #[test]
+    fn a_problem_is_read_from_whatever_came() {
+        let body = br#"{"type":"urn:causeway:problem:no-route","detail":"why","status":404}"#;
+        let problem = Problem::read(404, None, body);
+        assert_eq!(
+            (problem.kind.as_str(), problem.detail.as_str()),
+            ("no-route", "why")
+        );
+        let problem = Problem::read(502, None, b"<html>");
+        assert_eq!((problem.kind.as_str(), problem.json), ("", None));
+        assert_eq!(problem.detail, "it doesn't say why");
     }
 }

@@ -14,22 +14,22 @@ pub(super) enum Level {
     Trace,
 }
 
-/// For the whole process; a second call changes nothing.
-pub(super) fn init(level: Level, force_json: bool) {
+/// For the whole process; a second call changes nothing. True: people read it.
+pub(super) fn init(level: Level, force_json: bool) -> bool {
     let terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_max_level(level.filter());
-    let set = if terminal && !force_json {
-        lines
-            .with_ansi(std::env::var_os("NO_COLOR").is_none())
-            .try_init()
+    let is_plain = terminal && !force_json;
+    let set = if is_plain {
+        lines.with_ansi(super::colours_wanted()).try_init()
     } else {
         lines.json().flatten_event(true).try_init()
     };
     // It fails only where somebody has set up logging before.
     drop(set);
+    is_plain && level.filter() >= LevelFilter::INFO
 }
 
 impl Level {

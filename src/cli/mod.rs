@@ -3,31 +3,53 @@
 //! What must not live here: what a command means to a journal, a lane or a file.
 
 mod client;
+mod exit;
 mod logging;
+mod publish;
+mod receipt;
+mod retry;
 mod table;
+mod tail;
 #[cfg(test)]
 mod tests;
+mod text;
+mod trace;
+mod welcome;
 
 use crate::admin::Dropping;
 use crate::admin::status::Status;
+use crate::config::Settings;
 use crate::gateway::Told;
 use clap::{Args, Parser, Subcommand};
-use client::Server;
+use client::{SAY_ADMIN, SAY_SERVER, Server};
+use exit::{Code, EXIT_CODES, Failure, Reply, say};
 use logging::Level;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use publish::Publish;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tail::{Style, Tail};
+use trace::Trace;
+
+const DEFAULT_CONFIG: &str = "./routes.toml";
+/// Above the options of every command, in its help.
+const GLOBAL: &str = "Options of all commands";
+
+/// Is told the settings once the gateway listens.
+pub type Listens<'a> = &'a dyn Fn(&Settings);
 
 /// What commands need of the rooms. Paths are those of routes.toml; an `Err` is for people to read.
 pub struct House {
     /// Runs the gateway until a signal.
-    pub run: fn(&Path) -> Result<(), String>,
+    pub run: fn(&Path, Listens<'_>) -> Result<(), String>,
     pub check: fn(&Path) -> Told,
     /// Where the file's admin listener is, if it has one.
     pub admin_address: fn(&Path) -> Result<Option<SocketAddr>, String>,
+    /// And its http listener.
+    pub http_address: fn(&Path) -> Result<Option<SocketAddr>, String>,
     pub verify_journal: fn(&Path) -> Result<Told, String>,
     /// Says what is damaged; if loss is accepted it repairs that.
     pub repair_journal: fn(&Path, bool) -> Result<Told, String>,
@@ -35,23 +57,30 @@ pub struct House {
 
 /// A message gateway: takes messages over HTTP, remembers them, and delivers them.
 #[derive(Debug, Parser)]
-#[command(name = "causeway", version, disable_help_subcommand = true)]
+#[command(
+    name = "causeway",
+    version,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES
+)]
 struct Cli {
     /// The gateway's configuration
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FILE",
-        default_value = "./routes.toml"
+        default_value = DEFAULT_CONFIG
     )]
     config: PathBuf,
     /// Answer in JSON; with `run`: log in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// How much is logged
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_enum,
         value_name = "LEVEL",
         env = "CAUSEWAY_LOG",
@@ -71,6 +100,12 @@ enum Command {
         /// Instead of --config
         file: Option<PathBuf>,
     },
+    /// Publish a message, or each line of stdin as one
+    Publish(Publish),
+    /// Read a stream
+    Tail(Tail),
+    /// Show where a message is
+    Trace(Trace),
     /// Show what a running gateway holds and owes
     Status(Admin),
     /// Act on a lane of a running gateway
@@ -114,7 +149,14 @@ struct Admin {
     url: Option<String>,
 }
 
-/// 0: done; 1: failed, or a problem was found; 2: not understood.
+#[derive(Debug, Args)]
+struct ServerArg {
+    /// The gateway's http listener, if not the one of the configuration
+    #[arg(long = "server", value_name = "URL", env = "CAUSEWAY_SERVER")]
+    url: Option<String>,
+}
+
+/// `EXIT_CODES` says how it ends.
 pub fn main(house: &House) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -124,31 +166,57 @@ pub fn main(house: &House) -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = std::io::stdout().is_terminal() && colours_wanted();
     match answer(&cli, house, colour) {
-        Ok(Some(told)) => {
-            print(&told, cli.json);
-            ExitCode::from(u8::from(!told.ok))
+        Ok(Some(reply)) => {
+            print(&reply, cli.json);
+            reply.code.into()
         }
-        Ok(None) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", error.trim_end());
-            ExitCode::FAILURE
+        Ok(None) => Code::Done.into(),
+        Err(failure) => {
+            say(&format!("error: {}", failure.text.trim_end()));
+            if let Some(json) = failure.json.filter(|_| cli.json) {
+                drop(writeln!(std::io::stdout(), "{json:#}"));
+            }
+            failure.code.into()
         }
     }
 }
 
-/// Nothing is told by `run`: it logs.
-fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Told>, String> {
+/// <https://no-color.org>: whatever its value is, if it has one.
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Nothing is left to tell after `run`, which logs, and `tail`.
+fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failure> {
     let config = cli.config.as_path();
     let told = match &cli.command {
         None | Some(Command::Run) => {
-            logging::init(cli.log_level, cli.json);
-            return (house.run)(config).map(|()| None);
+            run(cli, house)?;
+            return Ok(None);
         }
         Some(Command::Check { file }) => (house.check)(file.as_deref().unwrap_or(config)),
+        Some(Command::Publish(publish)) => {
+            let server = server(&publish.server, config, house)?;
+            return block_on(publish::run(publish, &server, colour)).map(Some);
+        }
+        Some(Command::Tail(tail)) => {
+            let server = server(&tail.server, config, house)?;
+            let style = Style {
+                json: cli.json,
+                colour,
+            };
+            let mut out = std::io::stdout().lock();
+            block_on(tail::run(tail, &server, style, &mut out))?;
+            return Ok(None);
+        }
+        Some(Command::Trace(trace)) => {
+            let server = server(&trace.server, config, house)?;
+            return block_on(trace::run(trace, &server, colour)).map(Some);
+        }
         Some(Command::Status(admin)) => {
-            let server = server(admin, config, house)?;
+            let server = admin_server(admin, config, house)?;
             block_on(status(&server, colour))?
         }
         Some(Command::Lane(LaneCommand::Drop {
@@ -156,7 +224,7 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Told>, String
             discard,
             admin,
         })) => {
-            let server = server(admin, config, house)?;
+            let server = admin_server(admin, config, house)?;
             block_on(drop_lane(&server, name, *discard))?
         }
         Some(Command::Journal(JournalCommand::Verify)) => (house.verify_journal)(config)?,
@@ -164,19 +232,31 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Told>, String
             (house.repair_journal)(config, *accept_loss)?
         }
     };
-    Ok(Some(told))
+    Ok(Some(told.into()))
+}
+
+fn run(cli: &Cli, house: &House) -> Result<(), Failure> {
+    let is_plain = logging::init(cli.log_level, cli.json);
+    let commands = welcome::Commands::new(std::env::args().next(), &cli.config);
+    let listens = |settings: &Settings| match is_plain {
+        true => say(&welcome::text(settings, &commands)),
+        false => welcome::log(settings, &commands),
+    };
+    Ok((house.run)(&cli.config, &listens)?)
 }
 
 /// A reader that went away (`| head`) is no failure.
-fn print(told: &Told, json: bool) {
+fn print(reply: &Reply, json: bool) {
     let text = match json {
-        true => format!("{:#}", told.json),
-        false => told.text.trim_end().to_owned(),
+        true => format!("{:#}", reply.json),
+        false => reply.text.trim_end().to_owned(),
     };
-    drop(writeln!(std::io::stdout(), "{text}"));
+    if !text.is_empty() {
+        drop(writeln!(std::io::stdout(), "{text}"));
+    }
 }
 
-fn block_on<T>(command: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -185,18 +265,42 @@ fn block_on<T>(command: impl Future<Output = Result<T, String>>) -> Result<T, St
         .block_on(command)
 }
 
-fn server(admin: &Admin, config: &Path, house: &House) -> Result<Server, String> {
-    if let Some(url) = &admin.url {
-        return Server::parse(url).map_err(|error| error.to_string());
+fn admin_server(admin: &Admin, config: &Path, house: &House) -> Result<Server, Failure> {
+    let listens = || (house.admin_address)(config);
+    find(admin.url.as_deref(), listens, config, "admin", SAY_ADMIN)
+}
+
+fn server(arg: &ServerArg, config: &Path, house: &House) -> Result<Server, Failure> {
+    let listens = || (house.http_address)(config);
+    find(arg.url.as_deref(), listens, config, "http", SAY_SERVER)
+}
+
+/// Where it was said to be, else where the file says that it listens.
+fn find(
+    url: Option<&str>,
+    listens: impl FnOnce() -> Result<Option<SocketAddr>, String>,
+    config: &Path,
+    setting: &str,
+    how: &'static str,
+) -> Result<Server, Failure> {
+    if let Some(url) = url {
+        return Ok(Server::parse(url, how)?);
     }
-    let Some(listens) = (house.admin_address)(config)? else {
+    let listens = listens().map_err(|why| match config.exists() {
+        true => why,
+        false => format!(
+            "{}\nhelp: or say where the gateway is with {how}",
+            why.trim_end()
+        ),
+    })?;
+    let Some(listens) = listens else {
         let file = config.display();
-        return Err(format!(
-            "{file} has no admin listener\nhelp: add one ([listen] admin = \"127.0.0.1:9190\"), or \
-             say where a gateway's is with --admin URL or CAUSEWAY_ADMIN"
-        ));
+        return Err(Failure::from(format!(
+            "{file} has no {setting} listener\nhelp: add one to its [listen], or say where a \
+             gateway's is with {how}"
+        )));
     };
-    Server::parse(&reachable(listens).to_string()).map_err(|error| error.to_string())
+    Ok(Server::parse(&reachable(listens).to_string(), how)?)
 }
 
 /// What listens on every address is reached on this machine's own.
@@ -209,11 +313,8 @@ fn reachable(listens: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listens.port())
 }
 
-async fn status(server: &Server, colour: bool) -> Result<Told, String> {
-    let json = server
-        .get("/api/v1/status")
-        .await
-        .map_err(|error| error.to_string())?;
+async fn status(server: &Server, colour: bool) -> Result<Told, Failure> {
+    let json = server.get("/api/v1/status").await?;
     let status: Status = read(&json)?;
     let ok = status.reasons().is_empty();
     Ok(Told {
@@ -223,14 +324,11 @@ async fn status(server: &Server, colour: bool) -> Result<Told, String> {
     })
 }
 
-async fn drop_lane(server: &Server, lane: &str, discard: bool) -> Result<Told, String> {
+async fn drop_lane(server: &Server, lane: &str, discard: bool) -> Result<Told, Failure> {
     let lane = utf8_percent_encode(lane, NON_ALPHANUMERIC);
     let path = format!("/api/v1/lanes/{lane}/drop");
     let order = json!({ "discard": discard });
-    let json = server
-        .post(&path, &order)
-        .await
-        .map_err(|error| error.to_string())?;
+    let json = server.post(&path, &order).await?;
     let dropping: Dropping = read(&json)?;
     let how = if dropping.discard {
         "discards"
@@ -249,8 +347,8 @@ async fn drop_lane(server: &Server, lane: &str, discard: bool) -> Result<Told, S
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(json: &Value) -> Result<T, String> {
+fn read<T: serde::de::DeserializeOwned>(json: &Value) -> Result<T, Failure> {
     T::deserialize(json).map_err(|error| {
-        format!("the gateway's answer is of another version than this program: {error}")
+        format!("the gateway's answer is of another version than this program: {error}").into()
     })
 }

@@ -1,11 +1,8 @@
 //! A status as people read it.
 
+use super::text::{GREEN, RED, YELLOW, escaped, paint};
 use crate::admin::status::{LaneState, LaneStatus, Status};
 use std::fmt::Write;
-
-const GREEN: &str = "32";
-const YELLOW: &str = "33";
-const RED: &str = "31";
 
 /// The first line says whether all is well; a line a lane follows.
 pub(super) fn render(status: &Status, colour: bool) -> String {
@@ -84,7 +81,7 @@ fn lanes(out: &mut String, lanes: &[LaneStatus], colour: bool) {
         padded[STATE_COLUMN] = paint(&padded[STATE_COLUMN], state_colour(lane.state), colour);
         line(out, format_args!("{}", padded.join("  ").trim_end()));
         for why in lane.stopped_by.iter().chain(&lane.last_error) {
-            line(out, format_args!("  {}", printable(why)));
+            line(out, format_args!("  {}", escaped(why)));
         }
     }
 }
@@ -122,20 +119,6 @@ const fn state_colour(state: LaneState) -> &'static str {
         LaneState::Holding | LaneState::Paused | LaneState::Dropping => YELLOW,
         LaneState::Stopped | LaneState::Orphaned => RED,
     }
-}
-
-fn paint(text: &str, code: &str, colour: bool) -> String {
-    match colour {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_owned(),
-    }
-}
-
-/// What a destination said is shown, not obeyed by the terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 /// `512 B`, `1.5 KiB`
@@ -194,7 +177,7 @@ mod tests {
              inbox      running         3  4.0 KiB  1.5s         14     2          1        6\n\
              \x20 refused by \"inbox\"\n\
              old \"one\"  orphaned        3  4.0 KiB  1.5s         14     2          6        6\n\
-             \x20 gone [2J\n"
+             \x20 gone\\u{1b}[2J\n"
         );
     }
 

@@ -27,6 +27,7 @@ use reader::Reader;
 pub use settings::Settings;
 use std::fs::File;
 use std::io::Read as _;
+pub use units::parse_duration;
 
 /// More than ten thousand routes need.
 const MAX_FILE_BYTES: u64 = 16 << 20;

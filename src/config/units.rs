@@ -36,7 +36,7 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// `100ms`, `30s`, `10m`, `24h`, `7d`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let factor = DURATION_UNITS_MS.iter().find(|(name, _)| *name == unit)?.1;
     let millis = number.checked_mul(factor)?;

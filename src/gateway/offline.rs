@@ -3,7 +3,7 @@
 use super::data_dir::disk;
 use super::open::{explained, journal_options};
 use crate::clock::Clock;
-use crate::config::{Settings, Sources};
+use crate::config::{Report, Settings, Sources};
 use crate::faults::Faults;
 use crate::journal::{self, RepairOptions};
 use crate::log::{DirLock, LockError};
@@ -40,11 +40,25 @@ pub fn admin_address(file: &Path) -> Result<Option<SocketAddr>, String> {
     Ok(settings(file)?.listen.admin)
 }
 
+/// Where the file's http listener is, if it has one.
+pub fn http_address(file: &Path) -> Result<Option<SocketAddr>, String> {
+    Ok(settings(file)?.listen.http)
+}
+
 fn settings(file: &Path) -> Result<Settings, String> {
-    let loaded = crate::config::load(&Sources::of_process(file, Vec::new()));
-    loaded
-        .map(|(settings, _)| settings)
-        .map_err(|report| report.to_text())
+    load(file).map(|(settings, _)| settings)
+}
+
+/// What is wrong is for people to read.
+pub(super) fn load(file: &Path) -> Result<(Settings, Report), String> {
+    // Whatever else is wrong with the file is for the report.
+    if file.try_exists().is_ok_and(|exists| !exists) {
+        return Err(format!(
+            "there is no {}: go where it is, or name it with --config FILE",
+            file.display()
+        ));
+    }
+    crate::config::load(&Sources::of_process(file, Vec::new())).map_err(|report| report.to_text())
 }
 
 /// A gateway that was told to stop may still be settling.

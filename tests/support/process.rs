@@ -165,11 +165,17 @@ impl Gateway {
 
     /// Runs one of its other commands to the end: `["journal", "verify", "--json"]`.
     pub fn run(&self, args: &[&str]) -> Output {
-        let mut command = self.command(&[]);
-        command.arg("--config").arg(self.config()).args(args);
+        let mut command = self.other(args);
         command
             .output()
             .unwrap_or_else(|e| panic!("{command:?}: {e}"))
+    }
+
+    /// The same, not yet started.
+    pub fn other(&self, args: &[&str]) -> Command {
+        let mut command = self.command(&[]);
+        command.arg("--config").arg(self.config()).args(args);
+        command
     }
 
     /// # Errors

@@ -100,7 +100,8 @@ async fn publish_all(handle: &Handle, to: (LaneId, RouteId), in_flight: u64, mes
                     }
                     let id = Some(format!("message-{number:010}"));
                     let (message, print) = message(handle.shared(), to.0, to.1, &sort, id);
-                    let answer = handle.submit(Submission::new(message, print)).await;
+                    let answer = handle.submit(Submission::new(message, print));
+                    let answer = answer.expect("it runs").await;
                     answer.expect("the journal runs").expect("accepted");
                 }
             })

@@ -11,10 +11,9 @@ pub use refusals::Refusals;
 
 use crate::clock::Clock;
 use crate::journal::{self, Submission, fingerprint};
-use crate::message::LaneId;
 use crate::message::{
-    self, Ack, DeliveryId, DeliveryState, Envelope, Fingerprint, Message, MessageId, Position,
-    Receipt, Refusal, RouteId,
+    self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
+    Position, Receipt, Refusal, RouteId,
 };
 use crate::routing::{OnFull, Planned, Routed, Router};
 use identity::{Identities, Scope};
@@ -22,6 +21,7 @@ use limits::{EmptyLevels, Limits};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// A publish that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,19 @@ pub enum Awaited {
     Settled,
 }
 
+/// An envelope that went through the door.
+enum Handed {
+    Over(Waiting),
+    /// Nothing is kept of it.
+    Forgotten(Published),
+}
+
+/// It is in the journal's queue.
+struct Waiting {
+    message: Arc<Message>,
+    answer: oneshot::Receiver<journal::Answer>,
+}
+
 pub struct Door {
     pub journal: journal::Handle,
     pub router: Router,
@@ -50,29 +63,54 @@ pub struct Door {
 }
 
 impl Door {
-    /// Takes an envelope; returns when its ack can be given. To be run to its end: a client that
-    /// goes away changes nothing.
-    pub async fn publish(&self, envelope: Envelope) -> Result<Published, Refusal> {
-        let result = self.take(envelope).await;
-        if let Err(refusal) = &result {
-            self.refusals.count(refusal);
+    /// Hands an envelope over before it returns: those that are published one after the other keep
+    /// their order. The future is ready when the ack can be given; a client that goes away, and
+    /// with it the future, changes nothing.
+    pub fn publish(
+        self: Arc<Self>,
+        envelope: Envelope,
+        chain: Option<Chain>,
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+        let behind = chain.clone();
+        let handed = self.hand_over(envelope, chain);
+        if let (Err(refusal), Some(chain)) = (&handed, behind) {
+            chain.break_at_hand_over(refusal.is_retriable());
         }
-        result
+        async move {
+            let result = match handed {
+                Ok(Handed::Over(waiting)) => self.published(waiting).await,
+                Ok(Handed::Forgotten(published)) => Ok(published),
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = &result {
+                self.refusals.count(refusal);
+            }
+            result
+        }
     }
 
-    async fn take(&self, mut envelope: Envelope) -> Result<Published, Refusal> {
+    fn hand_over(&self, mut envelope: Envelope, chain: Option<Chain>) -> Result<Handed, Refusal> {
+        if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
+            return Err(refusal);
+        }
         limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
         let (id, scope) = self.identities.identify(&envelope)?;
         envelope.id = id;
         let planned = match self.router.plan(&envelope, self.clock.wall())? {
             Routed::To(planned) => planned,
-            Routed::Drop => return Ok(forgotten(&envelope)),
+            Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),
         };
-        let (ack, ack_timeout) = (planned.plan.ack, planned.plan.ack_timeout);
-        let submission = self.submission(envelope, planned, scope);
+        let mut submission = self.submission(envelope, planned, scope);
+        submission.chain = chain;
         let message = Arc::clone(submission.message());
-        let answer = self.journal.submit(submission).await;
-        let accepted = answer.map_err(|_| Refusal::Stopping)??;
+        let answer = self.journal.submit(submission)?;
+        Ok(Handed::Over(Waiting { message, answer }))
+    }
+
+    async fn published(&self, waiting: Waiting) -> Result<Published, Refusal> {
+        let Waiting { message, answer } = waiting;
+        let (ack, ack_timeout) = (message.plan.ack, message.plan.ack_timeout);
+        let accepted = answer.await.map_err(|_| Refusal::Stopping)??;
         let position = accepted.position;
         let duplicate = accepted.is_duplicate();
         let targets = accepted

@@ -3,7 +3,7 @@
 use crate::door::{Door, Published};
 use crate::egress::stream::{self, StreamReader};
 use crate::ingress::http::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
-use crate::message::{Envelope, Position, Receipt, Refusal};
+use crate::message::{Chain, Envelope, Position, Receipt, Refusal};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,8 +27,12 @@ impl Reception {
 }
 
 impl Front for Reception {
-    async fn publish(&self, envelope: Envelope) -> Result<Published, Refusal> {
-        self.door.publish(envelope).await
+    fn publish(
+        &self,
+        envelope: Envelope,
+        chain: Option<Chain>,
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+        Arc::clone(&self.door).publish(envelope, chain)
     }
 
     async fn message_at(&self, principal: &str, position: Position) -> Option<Receipt> {

@@ -45,7 +45,7 @@ pub use verify::{LaneWalk, Walk, verify};
 pub use window::WindowLimits;
 
 use crate::log::{OpenError, Record};
-use crate::message::{Fingerprint, Guarantee, LaneId, Message, RouteId, Settlement};
+use crate::message::{Chain, Fingerprint, Guarantee, LaneId, Message, RouteId, Settlement};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +68,8 @@ pub struct Submission {
     /// By ordinal: whether a delivery goes to the door's dead letters where its lane's backlog is
     /// full. Empty: such an envelope is refused whole.
     pub dead_letter_when_full: Vec<bool>,
+    /// Those that are refused once one of them was.
+    pub chain: Option<Chain>,
 }
 
 /// What the journal's thread needs to know of a plan's only target.
@@ -103,6 +105,7 @@ impl Submission {
             sole,
             fingerprint,
             dead_letter_when_full: Vec::new(),
+            chain: None,
         }
     }
 }

@@ -166,17 +166,14 @@ impl Handle {
     }
 
     /// Queues a publish. The answer comes when it is durable, or refused.
-    pub fn submit(&self, submission: Submission) -> oneshot::Receiver<Answer> {
+    pub fn submit(&self, submission: Submission) -> Result<oneshot::Receiver<Answer>, Refusal> {
         let (reply, answer) = oneshot::channel();
         let mut queue = self.threads.lock();
-        let refusal = if queue.stopping {
-            Some(Refusal::Stopping)
-        } else {
-            (queue.publishes.len() >= MAX_QUEUED).then_some(Refusal::Busy)
-        };
-        if let Some(refusal) = refusal {
-            let _ = reply.send(Err(refusal));
-            return answer;
+        if queue.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if queue.publishes.len() >= MAX_QUEUED {
+            return Err(Refusal::Busy);
         }
         queue.publishes.push_back(submission);
         queue.replies.push_back(reply);
@@ -185,7 +182,7 @@ impl Handle {
         if first {
             self.threads.journal_wakes.notify_one();
         }
-        answer
+        Ok(answer)
     }
 
     /// Queues settlements: they become durable with the next batch. Waits while too many are on

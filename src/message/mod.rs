@@ -3,6 +3,7 @@
 //! What lives here: plain data, open to every room, and its byte encodings.
 //! What must not: I/O, clocks, policies, anything that knows a protocol or a file.
 
+mod chain;
 mod delivery;
 mod delivery_id;
 mod envelope;
@@ -14,6 +15,7 @@ pub mod record;
 mod set;
 pub mod wire;
 
+pub use chain::Chain;
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
 pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};

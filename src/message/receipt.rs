@@ -99,6 +99,11 @@ pub enum Refusal {
     Stopping,
     #[error("the journal takes no writes until it is restarted: {0}")]
     JournalFailed(String),
+    #[error("an earlier message of this key in the same batch was refused")]
+    EarlierRefused {
+        /// As that one.
+        is_retriable: bool,
+    },
 }
 
 impl Refusal {
@@ -113,6 +118,7 @@ impl Refusal {
                 | Self::Busy
                 | Self::Stopping
                 | Self::JournalFailed(_)
+                | Self::EarlierRefused { is_retriable: true }
         )
     }
 
@@ -131,6 +137,7 @@ impl Refusal {
             Self::Busy => "busy",
             Self::Stopping => "stopping",
             Self::JournalFailed(_) => "journal_failed",
+            Self::EarlierRefused { .. } => "earlier_refused",
         }
     }
 }

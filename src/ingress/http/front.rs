@@ -2,18 +2,19 @@
 
 use crate::clock::Wall;
 use crate::door::Published;
-use crate::message::{Envelope, Header, Position, Receipt, Refusal, Tombstone};
+use crate::message::{Chain, Envelope, Header, Position, Receipt, Refusal, Tombstone};
 use bytes::Bytes;
 use std::future::Future;
 
 /// The door and the streams, as this listener sees them.
 pub trait Front: Send + Sync + 'static {
-    /// Takes an envelope; answers as soon as its ack can be given. Runs to its end even if the
-    /// client goes away.
+    /// Hands an envelope over before it returns, in the order of the calls. The future is ready as
+    /// soon as the ack can be given.
     fn publish(
         &self,
         envelope: Envelope,
-    ) -> impl Future<Output = Result<Published, Refusal>> + Send;
+        chain: Option<Chain>,
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static;
 
     fn message_at(
         &self,

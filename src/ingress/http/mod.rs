@@ -155,7 +155,7 @@ async fn hand_over<F: Front>(
     share: OwnedSemaphorePermit,
 ) -> Result<Response, Problem> {
     let publish = tokio::spawn(async move {
-        let published = http.front.publish(envelope).await;
+        let published = http.front.publish(envelope, None).await;
         drop(share);
         published
     });

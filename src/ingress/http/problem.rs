@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+const EARLIER_REFUSED: &str = "earlier-refused";
 const CONTENT_TYPE: &str = "application/problem+json";
 
 /// One error answer. `kind` is what programs tell errors apart by.
@@ -153,6 +154,15 @@ impl From<Refusal> for Problem {
             Refusal::Busy => Self::unavailable("busy", detail, 1),
             Refusal::Stopping => Self::unavailable("stopping", detail, 5),
             Refusal::JournalFailed(_) => Self::unavailable("journal-failed", detail, 30),
+            Refusal::EarlierRefused { is_retriable: true } => {
+                Self::unavailable(EARLIER_REFUSED, detail, 1)
+            }
+            Refusal::EarlierRefused { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                EARLIER_REFUSED,
+                "An earlier line was refused",
+                detail,
+            ),
         }
     }
 }
@@ -227,6 +237,10 @@ mod tests {
             Refusal::Busy,
             Refusal::Stopping,
             Refusal::JournalFailed(text()),
+            Refusal::EarlierRefused { is_retriable: true },
+            Refusal::EarlierRefused {
+                is_retriable: false,
+            },
         ];
         for refusal in all {
             let retriable = refusal.is_retriable();

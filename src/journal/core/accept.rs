@@ -7,7 +7,7 @@ use crate::journal::state::Space;
 use crate::journal::window::Entry;
 use crate::journal::{DOOR_LANE, Submission, records};
 use crate::log::Urgency;
-use crate::message::{DeliveryId, LaneId, MessageId, Ordinal, Refusal, RouteId};
+use crate::message::{Chain, DeliveryId, LaneId, MessageId, Ordinal, Refusal, RouteId};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Journal {
             if over {
                 break;
             }
-            let answer = match self.known(submission) {
+            let answer = match self.told_before(submission) {
                 Some(answer) => answer,
                 None if needed > room => match self.no_room(submission) {
                     Some(refusal) => Err(refusal),
@@ -50,6 +50,9 @@ impl Journal {
                     Err(refusal) => Err(refusal),
                 },
             };
+            if let (Err(refusal), Some(chain)) = (&answer, &submission.chain) {
+                chain.break_in_journal(refusal);
+            }
             pending.answers.push(answer);
         }
     }
@@ -72,6 +75,12 @@ impl Journal {
             submission.fingerprint.as_ref().map(|print| print.key)
         });
         self.window.warm(keys);
+    }
+
+    /// The answer to a submission behind a refused one, or whose identity is in the window.
+    fn told_before(&self, submission: &Submission) -> Option<Answer> {
+        let broken = submission.chain.as_ref().and_then(Chain::broken_in_journal);
+        broken.map(Err).or_else(|| self.known(submission))
     }
 
     /// The answer to a submission whose identity is in the window.

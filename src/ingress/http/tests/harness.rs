@@ -3,7 +3,7 @@
 use super::super::*;
 use crate::clock::Wall;
 use crate::door::{Awaited, Published};
-use crate::message::{Ack, DeliveryState, Receipt, Refusal, TargetState};
+use crate::message::{Ack, Chain, DeliveryState, Receipt, Refusal, TargetState};
 use bytes::Bytes;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -49,26 +49,40 @@ pub(super) fn receipt(id: &str) -> Receipt {
 }
 
 impl Front for Arc<Script> {
-    async fn publish(&self, envelope: Envelope) -> Result<Published, Refusal> {
+    fn publish(
+        &self,
+        envelope: Envelope,
+        chain: Option<Chain>,
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+        let this = Arc::clone(self);
         let id = envelope.id.as_str().unwrap_or("fresh").to_owned();
         let topic = envelope.topic.clone();
-        self.envelopes
-            .lock()
-            .expect("no test panics in it")
-            .push(envelope);
-        if topic.starts_with("held/") {
-            self.gate.acquire().await.expect("never closed").forget();
+        let mut envelopes = self.envelopes.lock().expect("no test panics in it");
+        envelopes.push(envelope);
+        drop(envelopes);
+        let broken = chain.as_ref().and_then(Chain::broken_at_hand_over);
+        let refusal = broken.or_else(|| {
+            let topic = topic.clone();
+            (topic == "nowhere").then_some(Refusal::NoRoute { topic })
+        });
+        if let (Some(refusal), Some(chain)) = (&refusal, chain) {
+            chain.break_at_hand_over(refusal.is_retriable());
         }
-        self.finished.send_modify(|n| *n += 1);
-        if topic == "nowhere" {
-            return Err(Refusal::NoRoute { topic });
+        async move {
+            if topic.starts_with("held/") {
+                let permit = this.gate.acquire().await;
+                permit.expect("never closed").forget();
+            }
+            this.finished.send_modify(|n| *n += 1);
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
+            Ok(Published {
+                receipt: receipt(&id),
+                ack: Ack::Stored,
+                outcome: Awaited::Settled,
+            })
         }
-        let outcome = Awaited::Settled;
-        Ok(Published {
-            receipt: receipt(&id),
-            ack: Ack::Stored,
-            outcome,
-        })
     }
 
     async fn message_at(&self, principal: &str, position: Position) -> Option<Receipt> {

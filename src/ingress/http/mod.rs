@@ -6,6 +6,7 @@
 mod accept;
 mod answer;
 mod body;
+mod coding;
 mod counters;
 mod events;
 mod front;
@@ -53,10 +54,9 @@ pub struct Limits {
 struct Http<F> {
     front: F,
     clock: Clock,
-    limits: Limits,
+    bodies: coding::Desk,
     principal: Arc<str>,
     source: Arc<str>,
-    in_flight: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     events: events::EventReaders,
     counters: Arc<Counters>,
@@ -74,12 +74,9 @@ pub fn router<F: Front>(
     let http = Arc::new(Http {
         front,
         clock,
-        limits,
+        bodies: coding::Desk::new(limits),
         principal: ANONYMOUS.into(),
         source: SOURCE.into(),
-        in_flight: Arc::new(Semaphore::new(
-            limits.in_flight_bytes.min(Semaphore::MAX_PERMITS),
-        )),
         pages: Arc::new(Semaphore::new(stream::PAGES_AT_ONCE)),
         events: events::EventReaders::new(),
         counters,
@@ -135,6 +132,7 @@ async fn publish<F: Front>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
+    let coding = coding::Coding::of(&head.headers)?;
     let mut envelope = request::envelope(
         head.uri.path(),
         &head.headers,
@@ -142,7 +140,7 @@ async fn publish<F: Front>(
         &http.source,
         http.clock.wall(),
     )?;
-    let received = body::receive(body, http.limits.payload_bytes, &http.in_flight).await?;
+    let received = http.bodies.receive(body, coding).await?;
     envelope.payload = Ok(received.payload);
     hand_over(http, envelope, received.share).await
 }

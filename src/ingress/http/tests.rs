@@ -1,6 +1,7 @@
 //! The listener over real sockets, with a scripted front in place of the door.
 
 mod events;
+mod coded;
 mod harness;
 
 use super::*;

@@ -26,6 +26,8 @@ const FIRST_ALLOCATION_BYTES: u64 = 64 << 10;
 const CODING_OVERHEAD: usize = 16;
 const CODING_FRAME_BYTES: usize = 1 << 10;
 
+const BROKEN_BODY: &str = "the body ends too early, or its chunks are damaged";
+
 /// A body and its share of the bytes in flight.
 pub(super) struct Received {
     pub payload: Bytes,
@@ -86,7 +88,7 @@ async fn read_frames(
         let frame = match timeout(IDLE_LIMIT, body.frame()).await {
             Err(_) => return Err(timed_out()),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Problem::malformed("the body ends too early")),
+            Ok(Some(Err(_))) => return Err(Problem::malformed(BROKEN_BODY)),
             Ok(Some(Ok(frame))) => frame,
         };
         let Some(data) = frame.data_ref() else {

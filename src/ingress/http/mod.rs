@@ -1,4 +1,4 @@
-//! HTTP/1.1: requests ↔ envelopes and receipts, stream pages, problems. docs/HTTP.md says what
+//! HTTP/1.1 and HTTP/2: requests ↔ envelopes and receipts, stream pages, problems. docs/HTTP.md says what
 //! clients see.
 //!
 //! What must not live here: what a topic, an id or a plan may be (the door), what is stored where.
@@ -10,18 +10,22 @@ mod coding;
 mod counters;
 mod events;
 mod front;
+mod h2c;
+mod origin;
 mod page;
 mod problem;
 mod request;
 mod serve;
+mod sniff;
 mod stall;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
 
-pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};
+pub use counters::{Answered, Counters, Endpoint, EventReadersCounted, Foreign};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+pub use origin::guarded;
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
 

@@ -167,8 +167,8 @@ impl Decoder {
 
 /// Where bodies are decoded, and under what limits.
 pub(super) struct Desk {
-    payload_limit: usize,
-    in_flight: Arc<Semaphore>,
+    pub payload_limit: usize,
+    pub in_flight: Arc<Semaphore>,
     /// `DECODED_AT_ONCE` places.
     decoding: Semaphore,
 }

@@ -35,7 +35,7 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 
 /// Connections above the limit that are told so at one time; further ones wait to be accepted.
 const REFUSED_AT_ONCE: usize = 64;
-const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After accepting failed (most likely for want of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

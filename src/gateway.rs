@@ -228,7 +228,7 @@ impl Listeners {
         });
         let health = self
             .health
-            .map(|listener| (listener, admin::health_router(control)));
+            .map(|listener| (listener, admin::health_router(control).into()));
         for (listener, router) in [admin, health].into_iter().flatten() {
             let counters = Arc::new(Counters::default());
             let serve = http::serve(listener, router, admin::LIMITS, counters, never.clone());

@@ -7,17 +7,16 @@
 mod requests;
 
 use super::counters::Counters;
+use super::origin::App;
 use super::problem::Problem;
 use super::serve::{ConnectionLimits, HEAD_TIMEOUT, WRITE_STALL_LIMIT, stopped};
 use super::stall::StallLimited;
-use axum::Router;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use requests::{Answer, Requests};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -89,7 +88,7 @@ impl Shared {
 pub(super) async fn connection(
     io: StallLimited,
     shared: Arc<Shared>,
-    router: Router,
+    app: App,
     mut stop: watch::Receiver<bool>,
 ) {
     let requests = Arc::new(Requests::new());
@@ -98,7 +97,7 @@ pub(super) async fn connection(
         service_fn(move |request| {
             answer(
                 request,
-                router.clone(),
+                app.clone(),
                 Arc::clone(&requests),
                 Arc::clone(&shared),
             )
@@ -141,7 +140,7 @@ pub(super) async fn connection(
 
 async fn answer(
     request: Request<Incoming>,
-    router: Router,
+    app: App,
     requests: Arc<Requests>,
     shared: Arc<Shared>,
 ) -> Result<Response<Answer>, Infallible> {
@@ -155,7 +154,7 @@ async fn answer(
     let response = if lines > shared.limits.head_lines {
         too_many_lines(lines, shared.limits.head_lines).into_response()
     } else {
-        let Ok(response) = TowerToHyperService::new(router).call(request).await;
+        let Ok(response) = app.answer(request).await;
         response
     };
     Ok(open.answer(response))

@@ -25,7 +25,7 @@ mod time;
 
 pub use counters::{Answered, Counters, Endpoint, EventReadersCounted, Foreign};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
-pub use origin::guarded;
+pub use origin::{App, guarded};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
 

@@ -6,11 +6,13 @@
 use super::counters::{Counters, Foreign};
 use super::problem::Problem;
 use axum::Router;
-use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use axum::middleware::{self, Next};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,16 +20,11 @@ use tokio::net::TcpListener;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The router of a listener without authentication. One that faces the network is as it was: who
-/// opened it to everybody has said so, and names for it can't be known.
-pub fn guarded(router: Router, listener: &TcpListener, counters: Arc<Counters>) -> Router {
-    let address = listener.local_addr();
-    let open = address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
-    let guard = Arc::new(Guard {
-        local_only: !open,
-        counters,
-    });
-    router.layer(middleware::from_fn_with_state(guard, check))
+/// What a listener answers, and to whom.
+#[derive(Clone)]
+pub struct App {
+    router: Router,
+    guard: Option<Arc<Guard>>,
 }
 
 struct Guard {
@@ -35,22 +32,59 @@ struct Guard {
     counters: Arc<Counters>,
 }
 
-async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let host = match host(&request) {
-        Ok(host) => host,
-        Err(problem) => return problem.into_response(),
-    };
-    if guard.local_only
-        && let Some(foreign) = foreign(&request, host)
-    {
-        guard.counters.count_foreign(foreign);
-        return refusal(foreign).into_response();
+impl From<Router> for App {
+    fn from(router: Router) -> Self {
+        Self {
+            router,
+            guard: None,
+        }
     }
-    next.run(request).await
+}
+
+/// What a listener without authentication answers. On one that faces the network only one Host is
+/// asked for: who opened it to everybody has said so, and names for it can't be known.
+pub fn guarded(router: Router, listener: &TcpListener, counters: Arc<Counters>) -> App {
+    let address = listener.local_addr();
+    let open = address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+    let guard = Guard {
+        local_only: !open,
+        counters,
+    };
+    App {
+        router,
+        guard: Some(Arc::new(guard)),
+    }
+}
+
+impl App {
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        if let Some(guard) = self.guard
+            && let Err(problem) = guard.check(&request)
+        {
+            return Ok(problem.into_response());
+        }
+        TowerToHyperService::new(self.router).call(request).await
+    }
+}
+
+impl Guard {
+    fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        let host = host(request)?;
+        if !self.local_only {
+            return Ok(());
+        }
+        match foreign(request, host) {
+            None => Ok(()),
+            Some(foreign) => {
+                self.counters.count_foreign(foreign);
+                Err(refusal(foreign))
+            }
+        }
+    }
 }
 
 /// What the request's Host says: one, and in HTTP/1.1 no less (RFC 9112, 3.2).
-fn host(request: &Request) -> Result<Option<&HeaderValue>, Problem> {
+fn host<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, Problem> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -66,7 +100,7 @@ fn host(request: &Request) -> Result<Option<&HeaderValue>, Problem> {
 }
 
 /// What of the request says that it isn't from a program on this machine, for this machine.
-fn foreign(request: &Request, host: Option<&HeaderValue>) -> Option<Foreign> {
+fn foreign<B>(request: &Request<B>, host: Option<&HeaderValue>) -> Option<Foreign> {
     // In HTTP/2, and where the request line has a whole URI, the authority stands there.
     let target = request.uri().authority();
     if target.is_some_and(|authority| !is_local(authority.host())) {

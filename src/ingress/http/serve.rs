@@ -2,17 +2,16 @@
 
 use super::counters::Counters;
 use super::h2c;
+use super::origin::App;
 use super::problem::Problem;
 use super::sniff::{self, Protocol};
 use super::stall::StallLimited;
-use axum::Router;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -77,11 +76,12 @@ const FREE_HEAD_LINES: usize = 100;
 /// all are closed. Dropping the future closes them at once.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl Into<App>,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let app = app.into();
     let free = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
     let server = Arc::new(Server::new(limits, Arc::clone(&counters)));
@@ -94,13 +94,7 @@ pub async fn serve(
         };
         if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
             let server = Arc::clone(&server);
-            connections.spawn(connection(
-                socket,
-                server,
-                router.clone(),
-                place,
-                stop.clone(),
-            ));
+            connections.spawn(connection(socket, server, app.clone(), place, stop.clone()));
             continue;
         }
         counters.count_refused_connection();
@@ -187,15 +181,15 @@ async fn open(
 async fn connection(
     socket: TcpStream,
     server: Arc<Server>,
-    router: Router,
+    app: App,
     _place: OwnedSemaphorePermit,
     mut stop: watch::Receiver<bool>,
 ) {
     match open(socket, &mut stop).await {
         None => tracing::debug!("a connection asked nothing"),
-        Some((Protocol::Http1, io)) => http1_connection(io, &server.http1, router, stop).await,
+        Some((Protocol::Http1, io)) => http1_connection(io, &server.http1, app, stop).await,
         Some((Protocol::Http2, io)) => {
-            h2c::connection(io, Arc::clone(&server.http2), router, stop).await;
+            h2c::connection(io, Arc::clone(&server.http2), app, stop).await;
         }
     }
 }
@@ -203,10 +197,10 @@ async fn connection(
 async fn http1_connection(
     io: StallLimited,
     server: &http1::Builder,
-    router: Router,
+    app: App,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |request| app.clone().answer(request));
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -186,7 +186,7 @@ async fn start_as(is_guarded: bool) -> Running {
     let address = listener.local_addr().expect("bound");
     let router = match is_guarded {
         true => guarded(router, &listener, Arc::clone(&counters)),
-        false => router,
+        false => router.into(),
     };
     let limits = ConnectionLimits {
         connections: CONNECTION_LIMIT,

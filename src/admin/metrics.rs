@@ -362,6 +362,8 @@ mod tests {
         ] {
             assert_eq!(value(&page, name), expected, "{name}");
         }
+        let foreign = "causeway_http_foreign_requests_total{reason=\"host\"}";
+        assert_eq!(value(&page, foreign), 2.0);
     }
 
     #[test]

@@ -67,8 +67,7 @@ async fn receive_within(
         _ => read_frames(body, longest, limit, in_flight).await,
     };
     if read.is_err() {
-        // Whether that works out changes nothing of the answer.
-        let _ = timeout(DISCARD_TIME, discard(body)).await;
+        discard_some(body).await;
     }
     read
 }
@@ -135,7 +134,17 @@ fn take(in_flight: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
         .map_err(|_| full())
 }
 
-async fn discard(body: &mut Body) {
+/// Of a request that is refused by its head.
+pub(super) async fn discard(mut body: Body) {
+    discard_some(&mut body).await;
+}
+
+async fn discard_some(body: &mut Body) {
+    // Whether that works out changes nothing of the answer.
+    let _ = timeout(DISCARD_TIME, read_away(body)).await;
+}
+
+async fn read_away(body: &mut Body) {
     let mut left = DISCARD_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));

@@ -35,6 +35,7 @@ use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -136,17 +137,28 @@ async fn publish<F: Front>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let coding = coding::Coding::of(&head.headers)?;
-    let mut envelope = request::envelope(
+    let (mut envelope, coding) = match read_head(&http, &head) {
+        Ok(read) => read,
+        Err(problem) => {
+            body::discard(body).await;
+            return Err(problem);
+        }
+    };
+    let received = http.bodies.receive(body, coding).await?;
+    envelope.payload = Ok(received.payload);
+    hand_over(http, envelope, received.share).await
+}
+
+/// The envelope, without its payload, and the payload's coding.
+fn read_head<F>(http: &Http<F>, head: &Parts) -> Result<(Envelope, coding::Coding), Problem> {
+    let envelope = request::envelope(
         head.uri.path(),
         &head.headers,
         &http.principal,
         &http.source,
         http.clock.wall(),
     )?;
-    let received = http.bodies.receive(body, coding).await?;
-    envelope.payload = Ok(received.payload);
-    hand_over(http, envelope, received.share).await
+    Ok((envelope, coding::Coding::of(&head.headers)?))
 }
 
 /// Runs beside the connection: a client that goes away takes back neither its publish nor, before

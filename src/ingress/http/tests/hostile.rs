@@ -195,6 +195,32 @@ async fn a_slow_head_ends_in_time() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_ends_in_time() {
+    let running = start().await;
+    let begun = format!("{POST}content-length: 5\r\nconnection: close\r\n\r\nhel");
+    let mut socket = send(running.address, begun.as_bytes()).await;
+    let mut got = Vec::new();
+    let closed = timeout(Duration::from_secs(3_600), socket.read_to_end(&mut got)).await;
+    closed.expect("closed").expect("in order");
+    assert!(got.starts_with(b"HTTP/1.1 408 "), "{got:?}");
+    assert_eq!(published(&running), 0);
+}
+
+#[tokio::test]
+async fn a_large_body_of_a_refused_head_does_not_hide_the_answer() {
+    let running = start().await;
+    let body = vec![b'x'; 4 << 20];
+    for (header, status) in [
+        ("causeway-delay: soon\r\n", 400),
+        ("content-encoding: br\r\n", 415),
+    ] {
+        let large = request("POST", "/v1/topics/a", header, &body);
+        let got = raw(&running, &large).await;
+        assert_eq!(got.status, status, "{header:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_closed_its_half_gets_its_answer() {
     let running = start().await;

@@ -210,6 +210,7 @@ impl Listeners {
                 Arc::clone(counters),
                 stop.clone(),
             );
+            let router = http::guarded(router, &listener, Arc::clone(counters));
             tokio::spawn(http::serve(
                 listener,
                 router,
@@ -220,15 +221,18 @@ impl Listeners {
         });
         // Health and control stay up while lanes drain.
         let (end, never) = watch::channel(false);
-        for (listener, router) in [
-            (self.admin, admin::admin_router(control.clone())),
-            (self.health, admin::health_router(control)),
-        ] {
-            if let Some(listener) = listener {
-                let counters = Arc::new(Counters::default());
-                let serve = http::serve(listener, router, admin::LIMITS, counters, never.clone());
-                others.push(tokio::spawn(serve));
-            }
+        let admin = self.admin.map(|listener| {
+            let router = admin::admin_router(control.clone());
+            let router = http::guarded(router, &listener, Arc::clone(counters));
+            (listener, router)
+        });
+        let health = self
+            .health
+            .map(|listener| (listener, admin::health_router(control).into()));
+        for (listener, router) in [admin, health].into_iter().flatten() {
+            let counters = Arc::new(Counters::default());
+            let serve = http::serve(listener, router, admin::LIMITS, counters, never.clone());
+            others.push(tokio::spawn(serve));
         }
         Serving { http, others, end }
     }

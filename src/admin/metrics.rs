@@ -207,7 +207,7 @@ fn http(page: &mut Page, http: &HttpStatus) {
             answers.count,
         );
     }
-    let help = "Connections refused at limits.connections.";
+    let help = "Connections, and requests of HTTP/2, refused at limits.connections.";
     page.counter(
         "causeway_http_refused_connections_total",
         help,
@@ -227,6 +227,11 @@ fn http(page: &mut Page, http: &HttpStatus) {
         help,
         http.refused_event_readers,
     );
+    let help = "Requests refused on a listener for this machine only, by reason.";
+    let mut family = page.family("causeway_http_foreign_requests_total", "counter", help);
+    for (reason, count) in &http.foreign {
+        family.sample(&[("reason", reason)], count);
+    }
 }
 
 fn streams(page: &mut Page, streams: &[StreamStatus]) {
@@ -357,6 +362,8 @@ mod tests {
         ] {
             assert_eq!(value(&page, name), expected, "{name}");
         }
+        let foreign = "causeway_http_foreign_requests_total{reason=\"host\"}";
+        assert_eq!(value(&page, foreign), 2.0);
     }
 
     #[test]

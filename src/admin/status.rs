@@ -109,6 +109,8 @@ pub struct HttpStatus {
     pub event_readers: u64,
     pub opened_event_readers: u64,
     pub refused_event_readers: u64,
+    /// Requests that aren't from this machine or for it, by what showed that.
+    pub foreign: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +223,7 @@ pub(crate) fn sample() -> Status {
             event_readers: 3,
             opened_event_readers: 8,
             refused_event_readers: 2,
+            foreign: [("host".to_owned(), 2)].into(),
         },
     }
 }

@@ -160,6 +160,7 @@ impl StatusDesk {
                 status: answered.status,
                 count: answered.count,
             });
+        let foreign = self.counters.foreign();
         let event_readers = self.counters.event_readers();
         HttpStatus {
             answers: answers.collect(),
@@ -167,6 +168,9 @@ impl StatusDesk {
             event_readers: event_readers.now,
             opened_event_readers: event_readers.opened,
             refused_event_readers: event_readers.refused,
+            foreign: foreign
+                .map(|(by, count)| (by.as_str().to_owned(), count))
+                .into(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The big scenarios that a release is shown by: at a small size in every test run, at full size
 //! with the release build in `cargo xtask torture --shown-by`.
 
+mod foreign_pages;
 mod fsync_fails;
 mod full_disk;
 mod hanging;

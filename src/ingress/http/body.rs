@@ -22,6 +22,12 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 /// Room taken before the first byte is there; what is longer grows as it comes.
 const FIRST_ALLOCATION_BYTES: u64 = 64 << 10;
 
+/// How much longer than what is in it a coded body may be: a 16th, and frames around it.
+const CODING_OVERHEAD: usize = 16;
+const CODING_FRAME_BYTES: usize = 1 << 10;
+
+const BROKEN_BODY: &str = "the body ends too early, or its chunks are damaged";
+
 /// A body and its share of the bytes in flight.
 pub(super) struct Received {
     pub payload: Bytes,
@@ -34,20 +40,41 @@ pub(super) async fn receive(
     limit: usize,
     in_flight: &Arc<Semaphore>,
 ) -> Result<Received, Problem> {
+    receive_within(&mut body, limit, limit, in_flight).await
+}
+
+/// A coded body, which its coding may have made a little longer than what is in it.
+pub(super) async fn receive_coded(
+    mut body: Body,
+    limit: usize,
+    in_flight: &Arc<Semaphore>,
+) -> Result<Received, Problem> {
+    let longest = limit + limit / CODING_OVERHEAD + CODING_FRAME_BYTES;
+    receive_within(&mut body, longest, limit, in_flight).await
+}
+
+/// Takes a body up to `longest`, charged up to `limit`: a share larger than one payload might
+/// never be had.
+async fn receive_within(
+    body: &mut Body,
+    longest: usize,
+    limit: usize,
+    in_flight: &Arc<Semaphore>,
+) -> Result<Received, Problem> {
     let announced = body.size_hint().exact();
     let read = match announced.and_then(|n| usize::try_from(n).ok()) {
-        Some(actual) if actual > limit => Err(too_large(actual, limit)),
-        _ => read_frames(&mut body, limit, in_flight).await,
+        Some(actual) if actual > longest => Err(too_large(actual, limit)),
+        _ => read_frames(body, longest, limit, in_flight).await,
     };
     if read.is_err() {
-        // Whether that works out changes nothing of the answer.
-        let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
+        discard_some(body).await;
     }
     read
 }
 
 async fn read_frames(
     body: &mut Body,
+    longest: usize,
     limit: usize,
     in_flight: &Arc<Semaphore>,
 ) -> Result<Received, Problem> {
@@ -60,22 +87,36 @@ async fn read_frames(
         let frame = match timeout(IDLE_LIMIT, body.frame()).await {
             Err(_) => return Err(timed_out()),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Problem::malformed("the body ends too early")),
+            Ok(Some(Err(_))) => return Err(Problem::malformed(BROKEN_BODY)),
             Ok(Some(Ok(frame))) => frame,
         };
         let Some(data) = frame.data_ref() else {
             continue;
         };
-        if payload.len() + data.len() > limit {
-            return Err(too_large(payload.len() + data.len(), limit));
+        let length = payload.len() + data.len();
+        if length > longest {
+            return Err(too_large(length, limit));
         }
-        share.merge(take(in_flight, data.len())?);
+        grow_share(&mut share, length.min(limit), in_flight)?;
         payload.extend_from_slice(data);
     }
     Ok(Received {
         payload: Bytes::from(payload.into_boxed_slice()),
         share,
     })
+}
+
+/// Makes a share cover so many bytes, if it doesn't yet.
+pub(super) fn grow_share(
+    share: &mut OwnedSemaphorePermit,
+    bytes: usize,
+    in_flight: &Arc<Semaphore>,
+) -> Result<(), Problem> {
+    let more = bytes.saturating_sub(share.num_permits());
+    if more > 0 {
+        share.merge(take(in_flight, more)?);
+    }
+    Ok(())
 }
 
 fn take(in_flight: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
@@ -93,7 +134,17 @@ fn take(in_flight: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
         .map_err(|_| full())
 }
 
-async fn discard(body: &mut Body) {
+/// Of a request that is refused by its head.
+pub(super) async fn discard(mut body: Body) {
+    discard_some(&mut body).await;
+}
+
+async fn discard_some(body: &mut Body) {
+    // Whether that works out changes nothing of the answer.
+    let _ = timeout(DISCARD_TIME, read_away(body)).await;
+}
+
+async fn read_away(body: &mut Body) {
     let mut left = DISCARD_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
@@ -103,7 +154,7 @@ async fn discard(body: &mut Body) {
     }
 }
 
-fn too_large(actual: usize, limit: usize) -> Problem {
+pub(super) fn too_large(actual: usize, limit: usize) -> Problem {
     Refusal::TooLarge {
         what: "the payload",
         actual,

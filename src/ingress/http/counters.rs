@@ -37,6 +37,28 @@ impl Endpoint {
     }
 }
 
+/// By what a request shows that it isn't from a program on this machine (`guarded`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    Host,
+    Origin,
+    /// Sec-Fetch-Site.
+    Site,
+}
+
+impl Foreign {
+    const ALL: [Self; 3] = [Self::Host, Self::Origin, Self::Site];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Origin => "origin",
+            Self::Site => "site",
+        }
+    }
+}
+
 /// All statuses that this listener gives; 0 stands for any other.
 const STATUSES: [u16; 14] = [
     200, 202, 400, 404, 405, 408, 410, 413, 415, 422, 500, 503, 504, 0,
@@ -49,6 +71,7 @@ pub struct Counters {
     event_readers: AtomicU64,
     opened_event_readers: AtomicU64,
     refused_event_readers: AtomicU64,
+    foreign: [AtomicU64; Foreign::ALL.len()],
 }
 
 /// Who reads streams as events.
@@ -100,6 +123,15 @@ impl Counters {
             opened: self.opened_event_readers.load(Ordering::Relaxed),
             refused: self.refused_event_readers.load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn count_foreign(&self, foreign: Foreign) {
+        self.foreign[foreign as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that `guarded` refused.
+    pub fn foreign(&self) -> [(Foreign, u64); Foreign::ALL.len()] {
+        Foreign::ALL.map(|f| (f, self.foreign[f as usize].load(Ordering::Relaxed)))
     }
 
     /// Those that aren't zero.

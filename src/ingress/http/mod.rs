@@ -1,4 +1,4 @@
-//! HTTP/1.1: requests ↔ envelopes and receipts, stream pages, problems. docs/HTTP.md says what
+//! HTTP/1.1 and HTTP/2: requests ↔ envelopes and receipts, stream pages, problems. docs/HTTP.md says what
 //! clients see.
 //!
 //! What must not live here: what a topic, an id or a plan may be (the door), what is stored where.
@@ -6,21 +6,26 @@
 mod accept;
 mod answer;
 mod body;
+mod coding;
 mod counters;
 mod events;
 mod front;
+mod h2c;
+mod origin;
 mod page;
 mod problem;
 mod request;
 mod serve;
+mod sniff;
 mod stall;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
 
-pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};
+pub use counters::{Answered, Counters, Endpoint, EventReadersCounted, Foreign};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+pub use origin::{App, guarded};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
 
@@ -30,6 +35,7 @@ use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -53,10 +59,9 @@ pub struct Limits {
 struct Http<F> {
     front: F,
     clock: Clock,
-    limits: Limits,
+    bodies: coding::Desk,
     principal: Arc<str>,
     source: Arc<str>,
-    in_flight: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     events: events::EventReaders,
     counters: Arc<Counters>,
@@ -74,12 +79,9 @@ pub fn router<F: Front>(
     let http = Arc::new(Http {
         front,
         clock,
-        limits,
+        bodies: coding::Desk::new(limits),
         principal: ANONYMOUS.into(),
         source: SOURCE.into(),
-        in_flight: Arc::new(Semaphore::new(
-            limits.in_flight_bytes.min(Semaphore::MAX_PERMITS),
-        )),
         pages: Arc::new(Semaphore::new(stream::PAGES_AT_ONCE)),
         events: events::EventReaders::new(),
         counters,
@@ -135,16 +137,28 @@ async fn publish<F: Front>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let mut envelope = request::envelope(
+    let (mut envelope, coding) = match read_head(&http, &head) {
+        Ok(read) => read,
+        Err(problem) => {
+            body::discard(body).await;
+            return Err(problem);
+        }
+    };
+    let received = http.bodies.receive(body, coding).await?;
+    envelope.payload = Ok(received.payload);
+    hand_over(http, envelope, received.share).await
+}
+
+/// The envelope, without its payload, and the payload's coding.
+fn read_head<F>(http: &Http<F>, head: &Parts) -> Result<(Envelope, coding::Coding), Problem> {
+    let envelope = request::envelope(
         head.uri.path(),
         &head.headers,
         &http.principal,
         &http.source,
         http.clock.wall(),
     )?;
-    let received = body::receive(body, http.limits.payload_bytes, &http.in_flight).await?;
-    envelope.payload = Ok(received.payload);
-    hand_over(http, envelope, received.share).await
+    Ok((envelope, coding::Coding::of(&head.headers)?))
 }
 
 /// Runs beside the connection: a client that goes away takes back neither its publish nor, before

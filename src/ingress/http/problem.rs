@@ -1,7 +1,7 @@
 //! Errors as clients parse them: `application/problem+json` (RFC 9457).
 
 use crate::message::Refusal;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -17,6 +17,7 @@ pub struct Problem {
     pub title: &'static str,
     pub detail: String,
     retry_after_seconds: Option<u32>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     extras: Map<String, Value>,
 }
 
@@ -44,6 +45,7 @@ impl Problem {
             title,
             detail,
             retry_after_seconds: None,
+            header: None,
             extras: Map::new(),
         }
     }
@@ -66,6 +68,13 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.extras.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// One more header of the answer.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -98,6 +107,9 @@ impl IntoResponse for Problem {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = self.header.map(|header| *header) {
+            response.headers_mut().insert(name, value);
         }
         response
     }

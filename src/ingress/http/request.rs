@@ -5,7 +5,7 @@ use super::problem::Problem;
 use super::time::{parse_duration, parse_rfc3339};
 use crate::clock::Wall;
 use crate::message::{Envelope, Header, MessageId};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
@@ -30,7 +30,6 @@ pub(super) fn envelope(
     source: &Arc<str>,
     now: Wall,
 ) -> Result<Envelope, Problem> {
-    refuse_encoded_body(headers)?;
     Ok(Envelope {
         principal: Arc::clone(principal),
         source: Arc::clone(source),
@@ -171,21 +170,6 @@ fn duration(headers: &HeaderMap, name: &str) -> Result<Option<std::time::Duratio
     };
     let bad = || Problem::bad_header(name, "write a duration: 100ms, 30s, 10m, 24h or 7d");
     parse_duration(value).ok_or_else(bad).map(Some)
-}
-
-/// The payload is kept as it came, so a coded body would later be taken for what it isn't.
-fn refuse_encoded_body(headers: &HeaderMap) -> Result<(), Problem> {
-    match text(headers, header::CONTENT_ENCODING.as_str())? {
-        None => Ok(()),
-        Some(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
-        Some(_) => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "content-encoding",
-            "The body is encoded",
-            "header content-encoding: send the body as it is, or name its form in content-type",
-        )
-        .with("header", "content-encoding")),
-    }
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Problem> {
@@ -362,12 +346,5 @@ mod tests {
             with("causeway-priority", "255").expect("legal").priority,
             Some(255)
         );
-        assert_eq!(
-            with("content-encoding", "gzip")
-                .expect_err("refused")
-                .status,
-            415
-        );
-        assert!(with("content-encoding", "Identity").is_ok());
     }
 }

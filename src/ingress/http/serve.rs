@@ -1,16 +1,17 @@
-//! Listeners: binding early, and serving HTTP/1.1 on what they accept, within limits.
+//! Listeners: binding early, and serving HTTP/1.1 or HTTP/2 on what they accept, within limits.
 
 use super::counters::Counters;
+use super::h2c;
+use super::origin::App;
 use super::problem::Problem;
+use super::sniff::{self, Protocol};
 use super::stall::StallLimited;
-use axum::Router;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -23,17 +24,17 @@ use tokio::time::{sleep, timeout};
 
 /// For a request's head to come, and for a kept connection to ask again. Longer than the minute
 /// after which load balancers give up idle connections, so that they close them first.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A peer that takes no byte of its answer for so long is given up.
-const WRITE_STALL_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const WRITE_STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// A connection reads at most so much ahead.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
 /// Connections above the limit that are told so at one time; further ones wait to be accepted.
 const REFUSED_AT_ONCE: usize = 64;
-const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After accepting failed (most likely for want of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -75,14 +76,15 @@ const FREE_HEAD_LINES: usize = 100;
 /// all are closed. Dropping the future closes them at once.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl Into<App>,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let app = app.into();
     let free = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
-    let server = server(limits);
+    let server = Arc::new(Server::new(limits, Arc::clone(&counters)));
     let mut connections = JoinSet::new();
     loop {
         let socket = tokio::select! {
@@ -91,9 +93,8 @@ pub async fn serve(
             socket = accept(&listener) => socket,
         };
         if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
-            let connection =
-                connection(socket, server.clone(), router.clone(), place, stop.clone());
-            connections.spawn(connection);
+            let server = Arc::clone(&server);
+            connections.spawn(connection(socket, server, app.clone(), place, stop.clone()));
             continue;
         }
         counters.count_refused_connection();
@@ -102,12 +103,7 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             place = place => place.expect("the semaphore is never closed"),
         };
-        connections.spawn(refuse_connection(
-            socket,
-            server.clone(),
-            limits.connections,
-            place,
-        ));
+        connections.spawn(refuse_connection(socket, Arc::clone(&server), place));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -136,10 +132,29 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-fn server(limits: ConnectionLimits) -> http1::Builder {
+/// How connections of either protocol are served.
+struct Server {
+    http1: http1::Builder,
+    http2: Arc<h2c::Shared>,
+    limits: ConnectionLimits,
+}
+
+impl Server {
+    fn new(limits: ConnectionLimits, counters: Arc<Counters>) -> Self {
+        Self {
+            http1: http1_builder(limits),
+            http2: Arc::new(h2c::Shared::new(limits, counters)),
+            limits,
+        }
+    }
+}
+
+fn http1_builder(limits: ConnectionLimits) -> http1::Builder {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
+        // Who has said all may close that half, and still gets the answer.
+        .half_close(true)
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER_BYTES.max(limits.head_bytes))
         .max_header_size(limits.head_bytes);
@@ -149,16 +164,44 @@ fn server(limits: ConnectionLimits) -> http1::Builder {
     server
 }
 
+/// None if the peer closes, says nothing in time, or the gateway stops before it has.
+async fn open(
+    mut socket: TcpStream,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<(Protocol, StallLimited)> {
+    let found = tokio::select! {
+        found = timeout(HEAD_TIMEOUT, sniff::protocol(&mut socket)) => found,
+        () = stopped(stop) => return None,
+    };
+    let (protocol, ahead) = found.ok()?.ok()??;
+    let io = StallLimited::new(socket, ahead, WRITE_STALL_LIMIT);
+    Some((protocol, io))
+}
+
 async fn connection(
     socket: TcpStream,
-    server: http1::Builder,
-    router: Router,
+    server: Arc<Server>,
+    app: App,
     _place: OwnedSemaphorePermit,
     mut stop: watch::Receiver<bool>,
 ) {
-    let io = TokioIo::new(StallLimited::new(socket, WRITE_STALL_LIMIT));
-    let service = TowerToHyperService::new(router);
-    let mut connection = std::pin::pin!(server.serve_connection(io, service));
+    match open(socket, &mut stop).await {
+        None => tracing::debug!("a connection asked nothing"),
+        Some((Protocol::Http1, io)) => http1_connection(io, &server.http1, app, stop).await,
+        Some((Protocol::Http2, io)) => {
+            h2c::connection(io, Arc::clone(&server.http2), app, stop).await;
+        }
+    }
+}
+
+async fn http1_connection(
+    io: StallLimited,
+    server: &http1::Builder,
+    app: App,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |request| app.clone().answer(request));
+    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped(&mut stop) => {
@@ -173,24 +216,37 @@ async fn connection(
 
 /// Answers one request with 503 and closes.
 async fn refuse_connection(
-    socket: TcpStream,
-    mut server: http1::Builder,
-    limit: usize,
+    mut socket: TcpStream,
+    server: Arc<Server>,
     _place: OwnedSemaphorePermit,
 ) {
-    let service = service_fn(move |_: Request<Incoming>| async move {
+    let refused = async {
+        let Ok(Some((protocol, ahead))) = sniff::protocol(&mut socket).await else {
+            return;
+        };
+        let io = StallLimited::new(socket, ahead, REFUSED_HEAD_TIMEOUT);
+        let limit = server.limits.connections;
         let detail = format!("all {limit} connections are taken");
-        let mut response = Problem::unavailable("connections", detail, 1)
-            .with("setting", "limits.connections")
-            .into_response();
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        Ok::<Response, Infallible>(response)
-    });
-    let io = TokioIo::new(socket);
-    let connection = server.keep_alive(false).serve_connection(io, service);
-    if timeout(REFUSED_HEAD_TIMEOUT, connection).await.is_err() {
+        let problem =
+            Problem::unavailable("connections", detail, 1).with("setting", "limits.connections");
+        match protocol {
+            Protocol::Http1 => refuse_in_http1(io, server.http1.clone(), problem).await,
+            Protocol::Http2 => h2c::refuse(io, &server.http2.builder, problem).await,
+        }
+    };
+    if timeout(REFUSED_HEAD_TIMEOUT, refused).await.is_err() {
         tracing::debug!("a connection above the limit asked nothing");
+    }
+}
+
+async fn refuse_in_http1(io: StallLimited, mut server: http1::Builder, problem: Problem) {
+    let close = HeaderValue::from_static("close");
+    let problem = problem.with_header(header::CONNECTION, close);
+    let service = service_fn(move |_: Request<Incoming>| {
+        std::future::ready(Ok::<Response, Infallible>(problem.clone().into_response()))
+    });
+    let connection = server.keep_alive(false);
+    if let Err(error) = connection.serve_connection(TokioIo::new(io), service).await {
+        tracing::debug!(%error, "a connection above the limit ended early");
     }
 }

@@ -1,5 +1,7 @@
-//! A socket that gives up on a peer that doesn't read: its answer would be held for ever.
+//! A socket that gives up on a peer that doesn't read: its answer would be held for ever. What was
+//! read of it beforehand, to see what it speaks, is given first.
 
+use super::sniff::ReadAhead;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 pub(super) struct StallLimited {
     socket: TcpStream,
+    ahead: ReadAhead,
     limit: Duration,
     /// Runs while `waiting`.
     timer: Pin<Box<Sleep>>,
@@ -17,9 +20,10 @@ pub(super) struct StallLimited {
 }
 
 impl StallLimited {
-    pub(super) fn new(socket: TcpStream, limit: Duration) -> Self {
+    pub(super) fn new(socket: TcpStream, ahead: ReadAhead, limit: Duration) -> Self {
         Self {
             socket,
+            ahead,
             limit,
             timer: Box::pin(sleep(limit)),
             waiting: false,
@@ -51,6 +55,10 @@ impl AsyncRead for StallLimited {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            self.ahead.give(buf);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }

@@ -1,7 +1,11 @@
 //! The listener over real sockets, with a scripted front in place of the door.
 
+mod coded;
 mod events;
+mod foreign;
+mod h2c;
 mod harness;
+mod hostile;
 
 use super::*;
 use crate::clock::Wall;
@@ -363,7 +367,11 @@ async fn a_peer_that_does_not_read_is_given_up() {
     let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let peer = peer.expect("connected");
     let (socket, _) = accepted.expect("accepted");
-    let mut limited = stall::StallLimited::new(socket, Duration::from_millis(50));
+    let mut limited = stall::StallLimited::new(
+        socket,
+        sniff::ReadAhead::default(),
+        Duration::from_millis(50),
+    );
     let block = vec![0_u8; 1 << 20];
     let writing = async {
         loop {

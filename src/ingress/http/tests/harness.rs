@@ -19,6 +19,8 @@ pub(super) const NOW: Wall = Wall(1_000_000);
 pub(super) const PAYLOAD_LIMIT: usize = 1_000;
 pub(super) const IN_FLIGHT_LIMIT: usize = 1_500;
 pub(super) const CONNECTION_LIMIT: usize = 4;
+pub(super) const HEAD_BYTES: usize = 8_192;
+pub(super) const HEAD_LINES: usize = 110;
 /// Nothing here takes a second by itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -178,6 +180,15 @@ pub(super) fn house() -> House {
 }
 
 pub(super) async fn start() -> Running {
+    start_as(false).await
+}
+
+/// As one that serves this machine only.
+pub(super) async fn start_guarded() -> Running {
+    start_as(true).await
+}
+
+async fn start_as(is_guarded: bool) -> Running {
     let House {
         router,
         script,
@@ -187,10 +198,14 @@ pub(super) async fn start() -> Running {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = bind(any_port, "listen.http").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
+    let router = match is_guarded {
+        true => guarded(router, &listener, Arc::clone(&counters)),
+        false => router.into(),
+    };
     let limits = ConnectionLimits {
         connections: CONNECTION_LIMIT,
-        head_bytes: 8_192,
-        head_lines: 110,
+        head_bytes: HEAD_BYTES,
+        head_lines: HEAD_LINES,
     };
     let served = tokio::spawn(serve(
         listener,

@@ -194,6 +194,40 @@ fn duplicates_conflicts_and_states_survive_a_restart() {
     );
 }
 
+/// However they fall into batches: what was decided before the refused one stands, what comes after
+/// it in the chain doesn't.
+#[test]
+fn a_refusal_breaks_its_chain_and_no_other() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let mut house = house(dir.path(), &Clock::manual(Wall(1_000_000)));
+    let (chain, other) = (Chain::default(), Chain::default());
+    let linked = |house: &House, id, payload, chain: &Chain| Submission {
+        chain: Some(chain.clone()),
+        ..house.submission(id, payload)
+    };
+    let first = vec![
+        linked(&house, Some("one"), "x", &chain),
+        linked(&house, Some("one"), "y", &chain),
+        linked(&house, Some("two"), "x", &chain),
+        linked(&house, Some("three"), "x", &other),
+    ];
+    let answers = house.publish(first);
+    let broken = Err(Refusal::EarlierRefused {
+        is_retriable: false,
+    });
+    assert!(answers[0].is_ok() && answers[3].is_ok(), "{answers:?}");
+    assert!(matches!(answers[1], Err(Refusal::Conflict { .. })));
+    assert_eq!(answers[2], broken);
+    let later = vec![
+        linked(&house, Some("one"), "x", &chain),
+        linked(&house, None, "x", &other),
+        house.submission(Some("two"), "x"),
+    ];
+    let answers = house.publish(later);
+    assert_eq!(answers[0], broken);
+    assert!(answers[1].is_ok() && answers[2].is_ok(), "{answers:?}");
+}
+
 #[test]
 fn a_lane_is_fed_what_it_owes_in_order_from_memory_and_from_segments() {
     let dir = tempfile::tempdir().expect("temp dir");

@@ -50,21 +50,50 @@ pub(super) fn found(receipt: &Receipt) -> Response {
     Json(ReceiptBody::of(receipt)).into_response()
 }
 
-/// A publish's answer. The status says what the routes' ack asks for: with `stored`, what became
-/// of the deliveries since (of a duplicate) is in the body, but is no error.
+/// A publish's answer.
 pub(super) fn published(published: &Published) -> Response {
+    match verdict(published) {
+        Ok(status) => (status, Json(ReceiptBody::of(&published.receipt))).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The answer to a line of a batch, as a line: what a publish's body would be, and its status.
+pub(super) fn write_line(result: &Result<Published, Problem>, to: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        status: u16,
+        #[serde(flatten)]
+        receipt: ReceiptBody<'a>,
+    }
+    let written = match result
+        .as_ref()
+        .map(|taken| (verdict(taken), &taken.receipt))
+    {
+        Ok((Ok(status), receipt)) => serde_json::to_writer(
+            &mut *to,
+            &Line {
+                status: status.as_u16(),
+                receipt: ReceiptBody::of(receipt),
+            },
+        ),
+        Ok((Err(problem), _)) => serde_json::to_writer(&mut *to, &problem.body()),
+        Err(problem) => serde_json::to_writer(&mut *to, &problem.body()),
+    };
+    written.expect("keys are text, nothing fails by itself, and memory takes all");
+    to.push(b'\n');
+}
+
+/// The status says what the routes' ack asks for: with `stored`, what became of the deliveries
+/// since (of a duplicate) is in the body, but is no error.
+fn verdict(published: &Published) -> Result<StatusCode, Problem> {
     let receipt = &published.receipt;
-    let state = state_of(receipt);
-    match (published.ack, published.outcome, state) {
-        (Ack::Delivered, Awaited::Pending, _) => pending(receipt).into_response(),
-        (Ack::Delivered, Awaited::Settled, DeliveryState::DeadLettered) => {
-            held(receipt).into_response()
-        }
-        (Ack::Delivered, Awaited::Settled, DeliveryState::Discarded) => {
-            discarded(receipt).into_response()
-        }
-        (_, _, DeliveryState::Delivered) => found(receipt),
-        _ => (StatusCode::ACCEPTED, Json(ReceiptBody::of(receipt))).into_response(),
+    match (published.ack, published.outcome, state_of(receipt)) {
+        (Ack::Delivered, Awaited::Pending, _) => Err(pending(receipt)),
+        (Ack::Delivered, Awaited::Settled, DeliveryState::DeadLettered) => Err(held(receipt)),
+        (Ack::Delivered, Awaited::Settled, DeliveryState::Discarded) => Err(discarded(receipt)),
+        (_, _, DeliveryState::Delivered) => Ok(StatusCode::OK),
+        _ => Ok(StatusCode::ACCEPTED),
     }
 }
 

@@ -82,28 +82,42 @@ async fn read_frames(
     // Copied out of the connection's buffer, which is larger than most payloads and would be
     // kept as long as they are.
     let mut payload = Vec::with_capacity(first);
-    let mut share = take(in_flight, 0)?;
-    loop {
-        let frame = match timeout(IDLE_LIMIT, body.frame()).await {
-            Err(_) => return Err(timed_out()),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Problem::malformed(BROKEN_BODY)),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
+    let mut share = empty_share(in_flight);
+    while let Some(data) = next_data(body).await? {
         let length = payload.len() + data.len();
         if length > longest {
             return Err(too_large(length, limit));
         }
         grow_share(&mut share, length.min(limit), in_flight)?;
-        payload.extend_from_slice(data);
+        payload.extend_from_slice(&data);
     }
     Ok(Received {
         payload: Bytes::from(payload.into_boxed_slice()),
         share,
     })
+}
+
+/// The next bytes, or `None` at the end. Nothing is lost if it is dropped before it is ready.
+pub(super) async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        match timeout(IDLE_LIMIT, body.frame()).await {
+            Err(_) => return Err(timed_out()),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(_))) => return Err(Problem::malformed(BROKEN_BODY)),
+            Ok(Some(Ok(frame))) => {
+                // Trailers say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// A share to grow.
+pub(super) fn empty_share(in_flight: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let share = Arc::clone(in_flight).try_acquire_many_owned(0);
+    share.expect("nothing is always there, and the semaphore is never closed")
 }
 
 /// Makes a share cover so many bytes, if it doesn't yet.

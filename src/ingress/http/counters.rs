@@ -6,18 +6,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     Publish,
+    Batch,
     Message,
     Stream,
     Other,
 }
 
 impl Endpoint {
-    const ALL: [Self; 4] = [Self::Publish, Self::Message, Self::Stream, Self::Other];
+    const ALL: [Self; 5] = [
+        Self::Publish,
+        Self::Batch,
+        Self::Message,
+        Self::Stream,
+        Self::Other,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Publish => "publish",
+            Self::Batch => "batch",
             Self::Message => "message",
             Self::Stream => "stream",
             Self::Other => "other",
@@ -30,6 +38,7 @@ impl Endpoint {
             .map(|rest| rest.split('/').next().unwrap_or_default())
         {
             Some("topics") => Self::Publish,
+            Some("batch") => Self::Batch,
             Some("messages") => Self::Message,
             Some("streams") => Self::Stream,
             _ => Self::Other,

@@ -5,18 +5,22 @@
 
 mod accept;
 mod answer;
+mod batch;
 mod body;
+mod chunks;
 mod coding;
 mod counters;
 mod events;
 mod front;
 mod h2c;
+mod line;
 mod origin;
 mod page;
 mod problem;
 mod request;
 mod serve;
 mod sniff;
+mod split;
 mod stall;
 mod stream;
 #[cfg(test)]
@@ -63,6 +67,8 @@ struct Http<F> {
     principal: Arc<str>,
     source: Arc<str>,
     pages: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
+    coded_batches: Arc<Semaphore>,
     events: events::EventReaders,
     counters: Arc<Counters>,
     stop: watch::Receiver<bool>,
@@ -83,6 +89,8 @@ pub fn router<F: Front>(
         principal: ANONYMOUS.into(),
         source: SOURCE.into(),
         pages: Arc::new(Semaphore::new(stream::PAGES_AT_ONCE)),
+        batches: Arc::new(Semaphore::new(batch::BATCHES_AT_ONCE)),
+        coded_batches: Arc::new(Semaphore::new(batch::CODED_BATCHES_AT_ONCE)),
         events: events::EventReaders::new(),
         counters,
         stop,
@@ -90,6 +98,7 @@ pub fn router<F: Front>(
     Router::new()
         .route("/v1/topics/", post(publish::<F>))
         .route("/v1/topics/{*topic}", post(publish::<F>))
+        .route("/v1/batch", post(batch::publish::<F>))
         .route("/v1/messages", get(message_by_id::<F>))
         .route("/v1/messages/{position}", get(message_at::<F>))
         .route("/v1/streams/{name}", get(stream::read::<F>))

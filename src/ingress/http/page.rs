@@ -84,7 +84,7 @@ fn write_data<M: SerializeMap>(
 }
 
 /// `application/json`, `text/json` and whatever ends in `+json`; parameters don't matter.
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let essence = content_type
         .split(';')
         .next()

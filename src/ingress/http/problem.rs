@@ -27,6 +27,9 @@ struct Body<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// Seconds: of a batch's line, which has no headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
     #[serde(flatten)]
     extras: &'a Map<String, Value>,
 }
@@ -91,16 +94,24 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = Body {
+impl Problem {
+    /// Its JSON.
+    pub(super) fn body(&self) -> impl Serialize + '_ {
+        Body {
             r#type: format!("urn:causeway:problem:{}", self.kind),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
+            retry_after: self.retry_after_seconds,
             extras: &self.extras,
-        };
-        let body = serde_json::to_vec(&body).expect("a problem has text keys and plain values");
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.body());
+        let body = body.expect("a problem has text keys and plain values");
         let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))];
         let mut response = (self.status, content_type, body).into_response();
         if let Some(seconds) = self.retry_after_seconds {

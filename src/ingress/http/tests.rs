@@ -1,5 +1,6 @@
 //! The listener over real sockets, with a scripted front in place of the door.
 
+mod batch;
 mod coded;
 mod events;
 mod foreign;

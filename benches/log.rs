@@ -58,7 +58,7 @@ pub fn log(size: Size) -> Vec<Row> {
     rows
 }
 
-struct Writer {
+pub(super) struct Writer {
     log: Log,
     record: Record,
     buffer: Vec<u8>,
@@ -77,7 +77,7 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path) -> Self {
         let options = OpenOptions {
             dir: dir.to_path_buf(),
             kind: LogKind::Journal,
@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// Assembling the batch counts: the bare loop has its bytes at hand.
-    fn run(&mut self, records: u64, batches: u64) -> Stopwatch {
+    pub(super) fn run(&mut self, records: u64, batches: u64) -> Stopwatch {
         let mut watch = Stopwatch::default();
         for _ in 0..batches {
             let sealed = watch.time(|| self.append(records));

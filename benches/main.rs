@@ -12,6 +12,7 @@ mod support;
 
 mod bare;
 mod house;
+mod http;
 mod journal;
 mod log;
 mod memory;
@@ -25,17 +26,21 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),
     ("recovery-after-kill", recovery::after_kill),
     ("recovery-after-stop", recovery::after_stop),
+    ("http", http::http),
     ("rss-ids", memory::ids),
     ("rss-stuck-key", memory::stuck_key),
 ];
 
 fn main() {
+    if env::args().nth(1).as_deref() == Some(http::null::SERVE) {
+        return http::null::serve();
+    }
     // Cargo adds `--bench`.
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let size = if args.iter().any(|arg| arg == "--small") {

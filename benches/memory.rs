@@ -140,7 +140,7 @@ pub fn stuck_key(size: Size) -> Vec<Row> {
 }
 
 /// Built by `cargo xtask bench`.
-fn faults_program() -> Option<PathBuf> {
+pub(super) fn faults_program() -> Option<PathBuf> {
     env::var_os("CAUSEWAY_BENCH_FAULTS_BIN").map(PathBuf::from)
 }
 

@@ -29,10 +29,11 @@ const SMALL: Size = Size {
 };
 
 const PAYLOAD_BYTES: u64 = 32 * 1024;
-const ROUNDS: u64 = 6;
-/// What the journal may hold beyond what is owed: the open segment, the next ones, and some
-/// that are mostly settled and not yet compacted.
-const SLACK_SEGMENTS: u64 = 6;
+/// Short ones, and many at full size: each pair sees the same weather.
+const ROUND_BYTES: u64 = 128 << 20;
+/// What the journal may hold beyond what is owed: the open segment, the two sealed before it, which
+/// are never compacted, two that are ready, two kept for reuse, and one of which a part is owed.
+const SLACK_SEGMENTS: u64 = 8;
 const SEGMENT_BYTES: u64 = 64 << 20;
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
 
@@ -82,11 +83,11 @@ fn a_hanging_destination_costs_its_own_backlog_and_no_more() {
         "refused when it owed {owed} bytes"
     );
 
-    let bytes = size.through_bytes / ROUNDS;
+    let rounds = size.through_bytes / ROUND_BYTES;
     let ratio = interleaved(
-        usize::try_from(ROUNDS).expect("few"),
-        || push_through(&beside, bytes),
-        || push_through(&alone, bytes),
+        usize::try_from(rounds).expect("few"),
+        || push_through(&beside, ROUND_BYTES),
+        || push_through(&alone, ROUND_BYTES),
     );
 
     let refused = publish(

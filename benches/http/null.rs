@@ -1,0 +1,128 @@
+//! The gateway's HTTP front with a journal that does nothing: every publish is at once "stored".
+
+use causeway::clock::Clock;
+use causeway::door::{Awaited, Published};
+use causeway::ingress::http::{
+    self, ConnectionLimits, Counters, Front, Limits, Page, ReadError, StreamRead,
+};
+use causeway::message::{
+    Ack, Chain, DeliveryState, Envelope, Position, Receipt, Refusal, TargetState,
+};
+use std::future::{Future, ready};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// What the bench calls itself with to be this server.
+pub const SERVE: &str = "--serve-null";
+
+pub struct NullServer {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl NullServer {
+    pub fn start() -> Self {
+        let this = std::env::current_exe().expect("we run");
+        let child = Command::new(this).arg(SERVE).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("it starts as we did");
+        let mut address = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        let read = BufReader::new(stdout).read_line(&mut address);
+        read.expect("it says where it listens");
+        Self {
+            child,
+            address: address.trim().parse().expect("an address"),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for NullServer {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves until it is killed.
+pub fn serve() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = http::bind(any, "listen.http").await.expect("a free port");
+        println!("{}", listener.local_addr().expect("it is bound"));
+        let counters = Arc::new(Counters::default());
+        let (_running, stop) = watch::channel(false);
+        let limits = Limits {
+            payload_bytes: 1 << 20,
+            in_flight_bytes: 64 << 20,
+        };
+        let front = Nothing(AtomicU64::new(0));
+        let router = http::router(
+            front,
+            Clock::system(),
+            limits,
+            Arc::clone(&counters),
+            stop.clone(),
+        );
+        let app = http::guarded(router, &listener, Arc::clone(&counters));
+        let limits = ConnectionLimits {
+            connections: 10_000,
+            head_bytes: 64 << 10,
+            head_lines: 100,
+        };
+        http::serve(listener, app, limits, counters, stop).await;
+    });
+}
+
+struct Nothing(AtomicU64);
+
+impl Front for Nothing {
+    fn publish(
+        &self,
+        envelope: Envelope,
+        _: Option<Chain>,
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+        let position = self.0.fetch_add(1, Ordering::Relaxed);
+        let target = TargetState {
+            route: "all".into(),
+            destination: "inbox".into(),
+            state: DeliveryState::Stored,
+        };
+        let id = envelope.id.as_str().map(str::to_owned);
+        ready(Ok(Published {
+            receipt: Receipt {
+                id: Some(id.unwrap_or_else(|| format!("{position:032x}"))),
+                position: Some(Position(position)),
+                duplicate: false,
+                targets: vec![target],
+            },
+            ack: Ack::Stored,
+            outcome: Awaited::Settled,
+        }))
+    }
+
+    async fn message_at(&self, _: &str, _: Position) -> Option<Receipt> {
+        None
+    }
+
+    async fn message_by_id(&self, _: &str, _: &str, _: &str) -> Option<Receipt> {
+        None
+    }
+
+    async fn read_stream(&self, name: &str, _: StreamRead) -> Result<Page, ReadError> {
+        Err(ReadError::UnknownStream(name.to_owned()))
+    }
+
+    async fn stream_reaches(&self, _: &str, _: u64) {}
+}

@@ -16,6 +16,7 @@ pub use verdict::{KeyOrder, Verdict};
 use crate::message::{Delivery, Position};
 #[cfg(any(test, feature = "faults"))]
 use faulty::Faulty;
+use std::time::Duration;
 use stream::StreamDestination;
 
 /// Every kind of destination that is built in.
@@ -56,6 +57,19 @@ impl Egress {
             },
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.deliver(deliveries, strict).await,
+        }
+    }
+
+    /// How long a lane may rest after it began a batch, for the next one to grow, where nobody waits
+    /// for the outcome. A stream syncs the disk that the journal is on, and pays for each batch
+    /// what it pays for a hundred records.
+    #[must_use]
+    pub const fn rest(&self) -> Duration {
+        match self {
+            Self::Stream(_) => Duration::from_millis(2),
+            Self::Nowhere => Duration::ZERO,
+            #[cfg(any(test, feature = "faults"))]
+            Self::Faulty(_) => Duration::ZERO,
         }
     }
 

@@ -14,7 +14,7 @@ use super::view::{LaneState, LaneView};
 use crate::clock::{Clock, Mono};
 use crate::egress::{Attempted, Egress};
 use crate::faults::Faults;
-use crate::message::{Delivery, DeliveryId, Position};
+use crate::message::{Ack, Delivery, DeliveryId, Position};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -108,6 +108,7 @@ impl LaneHandle {
             burying: false,
             level: false,
             marks: SinkMarks::default(),
+            rest_until: None,
             bury_at: None,
             end_at: None,
         };
@@ -178,6 +179,8 @@ struct Driver<F, D> {
     /// The feed had nothing more when it was asked last.
     level: bool,
     marks: SinkMarks,
+    /// No batch begins before this: it grows meanwhile. None if somebody waits for its outcome.
+    rest_until: Option<Mono>,
     /// When to try a full dead-letter log again.
     bury_at: Option<Mono>,
     end_at: Option<Mono>,
@@ -256,8 +259,15 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     }
 
     fn start_batches(&mut self) {
+        let now = self.clock.mono();
+        if self.rest_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.rest_until = None;
         while let Some(batch) = self.lane.next_batch(self.clock.mono(), self.clock.wall()) {
             self.changed = true;
+            let rest = self.egress.rest();
+            self.rest_until = (!rest.is_zero()).then(|| now.plus(rest));
             let egress = Arc::clone(&self.egress);
             self.tasks.spawn(async move {
                 let attempted = egress.deliver(&batch.deliveries, batch.strict).await;
@@ -304,6 +314,9 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         let wall = self.clock.wall();
         self.changed |= !deliveries.is_empty();
         for delivery in deliveries {
+            if delivery.message.plan.ack == Ack::Delivered {
+                self.rest_until = None;
+            }
             self.lane.offer(delivery, wall);
         }
     }
@@ -447,8 +460,8 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     /// When there is something to do though nothing happens.
     fn time_to_work(&self) -> Option<Duration> {
         let now = self.clock.mono();
-        let bury = self.bury_at.map(|at| at.since(now));
-        bury.into_iter()
+        let own = [self.bury_at, self.rest_until].into_iter().flatten();
+        own.map(|at| at.since(now))
             .chain(self.lane.next_wake(now, self.clock.wall()))
             .min()
     }

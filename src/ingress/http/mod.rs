@@ -15,6 +15,7 @@ mod front;
 mod h2c;
 mod line;
 mod origin;
+mod outliving;
 mod page;
 mod problem;
 mod request;
@@ -43,6 +44,7 @@ use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
+use outliving::Outliving;
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -170,19 +172,13 @@ fn read_head<F>(http: &Http<F>, head: &Parts) -> Result<(Envelope, coding::Codin
     Ok((envelope, coding::Coding::of(&head.headers)?))
 }
 
-/// Runs beside the connection: a client that goes away takes back neither its publish nor, before
-/// that is done, its share of the bytes in flight.
 async fn hand_over<F: Front>(
     http: Arc<Http<F>>,
     envelope: Envelope,
     share: OwnedSemaphorePermit,
 ) -> Result<Response, Problem> {
-    let publish = tokio::spawn(async move {
-        let published = http.front.publish(envelope, None).await;
-        drop(share);
-        published
-    });
-    match publish.await {
+    let publish = async move { http.front.publish(envelope, None).await };
+    match Outliving::new(publish, share).await {
         Ok(Ok(published)) => Ok(answer::published(&published)),
         Ok(Err(refusal)) => Err(refusal.into()),
         Err(_) => Err(Problem::new(

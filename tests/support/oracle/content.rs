@@ -34,7 +34,7 @@ script = \"seed {seed}; delay 0..3; header={POISON} reject; retry 8%; unknown 4%
 type = \"faulty\"
 record = \"{slow}\"
 backlog = \"64KiB\"
-script = \"delay 20..40\"
+script = \"delay 30..60\"
 "
     )
 }
@@ -113,7 +113,7 @@ pub const FIRST_BATCHER: u32 = 1_000;
 const BATCHER_KEYS: u32 = 24;
 /// Of its messages, one of so many goes to the slow destination: when that is full, messages of
 /// the same key that would go elsewhere have to wait for it.
-const BATCHER_SLOW_ONE_IN: u32 = 12;
+const BATCHER_SLOW_ONE_IN: u32 = 6;
 const LARGE_BYTES: usize = 60_000;
 
 impl Name {

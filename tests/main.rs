@@ -4,6 +4,7 @@ mod support;
 
 mod cli;
 mod config_errors;
+mod http_batch;
 mod http_events;
 mod imports;
 mod journal_format;
@@ -12,3 +13,4 @@ mod log_sim;
 mod oracle;
 mod shown_by;
 mod simulation;
+mod tour;

@@ -9,13 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Of the kills, so many of a hundred must land while deliveries are pending.
 const PENDING_PERCENT: usize = 80;
 
+/// Over so many kills at least readers of events come back, and publishers send again.
+const KILLS: usize = 10;
+/// So many batches at least must have been cut in the middle by them.
+const BATCHES_CUT: usize = 5;
+
 #[test]
 fn nothing_is_lost_doubled_or_reordered_under_kills() {
     let setup = Setup {
         seed: seed_from_environment().unwrap_or(1),
         duration: Duration::from_secs(15),
         publishers: 8,
-        kills: 6,
+        batchers: 2,
+        kills: 12,
         pauses: 3,
         messages_each: None,
         fault: None,
@@ -26,6 +32,10 @@ fn nothing_is_lost_doubled_or_reordered_under_kills() {
     let mut kills = Kills::default();
     kills.count(&report);
     kills.judge();
+    assert!(report.kills >= KILLS, "{report}");
+    assert!(report.event_connections > KILLS, "{report}");
+    assert!(report.batches_cut >= BATCHES_CUT, "{report}");
+    assert!(report.held_back > 0, "{report}");
 }
 
 /// `cargo xtask torture`: one history after another, each with the next seed.
@@ -41,6 +51,7 @@ fn torture() {
             seed,
             duration: Duration::from_secs(45),
             publishers: 16,
+            batchers: 4,
             kills: 20,
             pauses: 6,
             messages_each: None,
@@ -151,6 +162,7 @@ fn short(seed: u64, fault: Option<&'static str>) -> Setup {
         seed,
         duration: Duration::from_secs(3),
         publishers: 8,
+        batchers: 2,
         kills: 6,
         pauses: 0,
         messages_each: None,

@@ -10,7 +10,7 @@ mod kill_nine;
 use crate::support::client::{Client, Response};
 use crate::support::metrics::{self, CountsByDestination};
 use crate::support::process::Gateway;
-use serde_json::Value;
+use crate::support::streams::stream_ids;
 use std::env;
 use std::io::{self, Write};
 use std::thread;
@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a client goes on with one message before the scenario counts as stuck.
 const INSIST_LIMIT: Duration = Duration::from_secs(120);
-const PAGE: usize = 1_000;
 
 /// Whether to run at the size that the release is shown at.
 fn full_size() -> bool {
@@ -51,37 +50,6 @@ fn insist(client: &mut Client, topic: &str, id: &str, body: &[u8]) {
             "publish of {id}: no answer for {INSIST_LIMIT:?}"
         );
         thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The ids of everything in a stream, in its order; its offsets are dense.
-fn stream_ids(gateway: &Gateway, stream: &str) -> Vec<String> {
-    let mut client = gateway.client(ANSWER_LIMIT);
-    let mut ids: Vec<String> = Vec::new();
-    loop {
-        let target = format!("/v1/streams/{stream}?from={}&limit={PAGE}", ids.len());
-        let response = client
-            .get(&target)
-            .unwrap_or_else(|t| panic!("{target}: {t}"));
-        assert_eq!(response.status, 200, "{target}: {response}");
-        let page = response.json().expect("a page is JSON");
-        let messages = page["messages"].as_array().expect("a page has messages");
-        if messages.is_empty() {
-            return ids;
-        }
-        for message in messages {
-            assert_eq!(
-                message["offset"],
-                Value::from(ids.len()),
-                "{target}: {message}"
-            );
-            ids.push(
-                message["id"]
-                    .as_str()
-                    .expect("a message has an id")
-                    .to_owned(),
-            );
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! What lives here: driving the gateway from outside, and judging what came out. Only `sim_disk`
 //! and `journal_house` know types of the gateway; the rest sees what users see.
 
+pub mod batch;
+mod chunked;
 pub mod client;
 pub mod events;
 pub mod journal_house;
@@ -13,3 +15,4 @@ pub mod process;
 pub mod ratio;
 pub mod sim_disk;
 pub mod skip;
+pub mod streams;

@@ -34,7 +34,7 @@ script = \"seed {seed}; delay 0..3; header={POISON} reject; retry 8%; unknown 4%
 type = \"faulty\"
 record = \"{slow}\"
 backlog = \"64KiB\"
-script = \"delay 20..40\"
+script = \"delay 30..60\"
 "
     )
 }
@@ -107,6 +107,13 @@ pub struct Name {
 /// The publisher whose messages all go to the slow destination.
 pub const SLOW_PUBLISHER: u32 = 0;
 const KEYS: u32 = 4;
+/// Publishers from here on send batches.
+pub const FIRST_BATCHER: u32 = 1_000;
+/// One sends more than others, so it has more keys.
+const BATCHER_KEYS: u32 = 24;
+/// Of its messages, one of so many goes to the slow destination: when that is full, messages of
+/// the same key that would go elsewhere have to wait for it.
+const BATCHER_SLOW_ONE_IN: u32 = 6;
 const LARGE_BYTES: usize = 60_000;
 
 impl Name {
@@ -154,14 +161,17 @@ impl Message {
 pub fn message(seed: u64, name: Name) -> Message {
     let mix = (u64::from(name.publisher) << 32) | u64::from(name.number);
     let mut random = fastrand::Rng::with_seed(seed ^ mix.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let is_batcher = name.publisher >= FIRST_BATCHER;
+    let keys = if is_batcher { BATCHER_KEYS } else { KEYS };
     let family = match random.u8(..10) {
         _ if name.publisher == SLOW_PUBLISHER => Family::Slow,
+        _ if is_batcher && random.u32(..BATCHER_SLOW_ONE_IN) == 0 => Family::Slow,
         0..7 => Family::Orders,
         7..9 => Family::Notes,
         _ => Family::Sure,
     };
     let key =
-        (random.u8(..8) > 0).then(|| format!("{}-key-{}", name.publisher, random.u32(..KEYS)));
+        (random.u8(..8) > 0).then(|| format!("{}-key-{}", name.publisher, random.u32(..keys)));
     let poisoned = random.u8(..50) == 0;
     let length = match random.u8(..100) {
         0 => LARGE_BYTES,

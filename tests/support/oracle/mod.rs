@@ -4,6 +4,7 @@
 //! `run` is one such history. It returns what was violated; whether that is a failure is for the
 //! caller to say, since planted faults must be found.
 
+mod batcher;
 mod checks;
 mod content;
 mod publisher;
@@ -17,14 +18,15 @@ pub use violation::{Kind, Violation};
 use super::client::Client;
 use super::metrics::{self, CountsByDestination};
 use super::process::{Gateway, START_LIMIT, program};
+use batcher::Batcher;
 use checks::{Arrived, Doubles};
-use content::{FAULTY, Name, STREAMS, message, record_file};
+use content::{FAULTY, FIRST_BATCHER, Name, STREAMS, message, record_file};
 use publisher::{Acked, Published, Publisher, Shared};
 use reader::Read;
 use rustix::process::Signal;
 use schedule::{Action, Again, schedule};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,15 +42,14 @@ const BIAS_LIMIT: Duration = Duration::from_millis(250);
 /// How long a kill waits to be told what is pending: in recovery nobody answers.
 const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
 
-/// The stream that one more reader follows by server-sent events.
-const LISTENED: &str = STREAMS[0];
-
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub seed: u64,
     /// How long publishers and disturbances go on.
     pub duration: Duration,
     pub publishers: u32,
+    /// Publishers of many messages at once, besides.
+    pub batchers: u32,
     pub kills: u32,
     pub pauses: u32,
     /// None: publishers go on for the whole `duration`.
@@ -65,6 +66,13 @@ pub struct Report {
     pub conflicts: usize,
     pub looked_up: usize,
     pub refusals: usize,
+    /// Lines that had to wait for an earlier one of their key.
+    pub held_back: usize,
+    pub batches: usize,
+    /// Batches of which a kill left some lines with a result and some without.
+    pub batches_cut: usize,
+    /// Connections of the reader of events that had fewest.
+    pub event_connections: usize,
     pub kills: usize,
     /// Kills right before which the gateway itself said that deliveries were pending.
     pub kills_pending: usize,
@@ -82,6 +90,10 @@ impl fmt::Display for Report {
             conflicts,
             looked_up,
             refusals,
+            held_back,
+            batches,
+            batches_cut,
+            event_connections,
             ..
         } = self;
         let Self {
@@ -96,10 +108,11 @@ impl fmt::Display for Report {
             f,
             "{acked} acknowledged, {repeated} repeated, {conflicts} contradicted, "
         )?;
-        write!(
-            f,
-            "{looked_up} looked up, {refusals} told to wait; {kills} kills, "
-        )?;
+        write!(f, "{looked_up} looked up, {refusals} told to wait; ")?;
+        write!(f, "{batches} batches, {batches_cut} cut by a kill, ")?;
+        write!(f, "{held_back} lines held back by their key; ")?;
+        write!(f, "{event_connections} connections for events; ")?;
+        write!(f, "{kills} kills, ")?;
         write!(f, "{kills_pending} of them with deliveries pending ")?;
         write!(f, "({kills_starting} while it started), ")?;
         write!(f, "{pauses} pauses, {restarts} restarts; ")?;
@@ -118,12 +131,8 @@ pub fn run(setup: &Setup) -> Report {
     }
     let delay_ms = SYNC_DELAYS_MS[(setup.seed % 3) as usize];
     gateway.variable("CAUSEWAY_SYNC_DELAY_MS", &delay_ms.to_string());
-    let shared = Shared {
-        seed: setup.seed,
-        http: gateway.http,
-        stop: AtomicBool::new(false),
-        messages_each: setup.messages_each.unwrap_or(u32::MAX),
-    };
+    let messages_each = setup.messages_each.unwrap_or(u32::MAX);
+    let shared = Shared::new(setup.seed, gateway.http, messages_each);
     let mut report = Report::default();
     if let Err(why) = gateway.start() {
         report.violations.push(Violation::new(Kind::Process, why));
@@ -131,17 +140,18 @@ pub fn run(setup: &Setup) -> Report {
     }
     let readers_stop = AtomicBool::new(false);
     let (published, mut read) = thread::scope(|scope| {
-        let publishers: Vec<_> = (0..setup.publishers)
-            .map(|number| Publisher::new(&shared, number))
-            .map(|publisher| scope.spawn(|| publisher.run()))
-            .collect();
+        let publishers = (0..setup.publishers).map(|number| Publisher::new(&shared, number));
+        let mut publishers: Vec<_> = publishers.map(|p| scope.spawn(|| p.run())).collect();
+        let batchers = (0..setup.batchers).map(|n| Batcher::new(&shared, FIRST_BATCHER + n));
+        publishers.extend(batchers.map(|b| scope.spawn(|| b.run())));
         let readers = STREAMS.map(|stream| {
             let client = gateway.client(ANSWER_LIMIT);
             scope.spawn(|| reader::follow(client, stream, setup.seed, &readers_stop))
         });
-        let listener =
-            scope.spawn(|| reader::follow_events(shared.http, LISTENED, setup.seed, &readers_stop));
-        let disturbed = disturb(&mut gateway, setup, &mut report);
+        let listeners = STREAMS.map(|stream| {
+            scope.spawn(|| reader::follow_events(shared.http, stream, setup.seed, &readers_stop))
+        });
+        let disturbed = disturb(&mut gateway, setup, &shared.kills, &mut report);
         shared.stop.store(true, Ordering::Relaxed);
         let published: Vec<Published> = publishers
             .into_iter()
@@ -149,7 +159,7 @@ pub fn run(setup: &Setup) -> Report {
             .collect();
         readers_stop.store(true, Ordering::Relaxed);
         let followed = readers.map(|r| r.join().expect("a reader panicked"));
-        let listened = listener.join().expect("a reader panicked");
+        let listened = listeners.map(|r| r.join().expect("a reader panicked"));
         report.violations.extend(disturbed.err());
         (published, Followed { followed, listened })
     });
@@ -170,8 +180,8 @@ pub fn run(setup: &Setup) -> Report {
 struct Followed {
     /// The pages of each of `STREAMS`.
     followed: [Read; STREAMS.len()],
-    /// The events of `LISTENED`.
-    listened: Read,
+    /// The events of each.
+    listened: [Read; STREAMS.len()],
 }
 
 /// What all publishers did, together.
@@ -194,6 +204,9 @@ fn collect(seed: u64, published: Vec<Published>, report: &mut Report) -> History
         report.conflicts += one.conflicts;
         report.looked_up += one.looked_up;
         report.refusals += one.refusals;
+        report.held_back += one.held_back;
+        report.batches += one.batches;
+        report.batches_cut += one.batches_cut;
         report.violations.append(&mut one.violations);
     }
     report.acked = history.acked.len();
@@ -201,7 +214,12 @@ fn collect(seed: u64, published: Vec<Published>, report: &mut Report) -> History
 }
 
 /// Does what the schedule says; afterwards the gateway runs and is ready.
-fn disturb(gateway: &mut Gateway, setup: &Setup, report: &mut Report) -> Result<(), Violation> {
+fn disturb(
+    gateway: &mut Gateway,
+    setup: &Setup,
+    kills: &AtomicUsize,
+    report: &mut Report,
+) -> Result<(), Violation> {
     let started = Instant::now();
     let process = |why| Violation::new(Kind::Process, why);
     for step in schedule(setup.seed, setup.duration, setup.kills, setup.pauses) {
@@ -211,19 +229,19 @@ fn disturb(gateway: &mut Gateway, setup: &Setup, report: &mut Report) -> Result<
         }
         match step.action {
             Action::Kill { down, again } => {
-                kill_pending(gateway, report);
+                kill_pending(gateway, kills, report);
                 thread::sleep(down);
                 match again {
                     Some(Again::InRecovery(after)) => {
                         gateway.spawn();
                         thread::sleep(after);
                         let pending = sample_pending(gateway);
-                        kill(gateway, pending, report);
+                        kill(gateway, pending, kills, report);
                     }
                     Some(Again::Serving(after)) => {
                         gateway.start().map_err(process)?;
                         thread::sleep(after);
-                        kill_pending(gateway, report);
+                        kill_pending(gateway, kills, report);
                     }
                     None => {}
                 }
@@ -252,19 +270,20 @@ fn disturb(gateway: &mut Gateway, setup: &Setup, report: &mut Report) -> Result<
 }
 
 /// SIGKILL at a moment when deliveries are pending, if such a moment comes soon.
-fn kill_pending(gateway: &mut Gateway, report: &mut Report) {
+fn kill_pending(gateway: &mut Gateway, kills: &AtomicUsize, report: &mut Report) {
     let deadline = Instant::now() + BIAS_LIMIT;
     loop {
         let pending = sample_pending(gateway);
         if pending.is_some_and(|pending| pending > 0) || Instant::now() > deadline {
-            kill(gateway, pending, report);
+            kill(gateway, pending, kills, report);
             return;
         }
     }
 }
 
 /// `pending`: what the gateway said just now, if it answered.
-fn kill(gateway: &mut Gateway, pending: Option<u64>, report: &mut Report) {
+fn kill(gateway: &mut Gateway, pending: Option<u64>, kills: &AtomicUsize, report: &mut Report) {
+    kills.fetch_add(1, Ordering::SeqCst);
     gateway.kill();
     report.kills += 1;
     report.kills_pending += usize::from(pending.is_some_and(|pending| pending > 0));
@@ -304,7 +323,9 @@ fn judge(
     let violations = &mut report.violations;
     violations.extend(checks::positions(&history.acked));
     let Followed { followed, listened } = read;
-    for (stream, followed) in STREAMS.iter().zip(followed) {
+    let readers = followed.iter().zip(listened);
+    let mut event_connections = usize::MAX;
+    for (stream, (followed, listened)) in STREAMS.iter().zip(readers) {
         let read = reader::read_all(gateway.client(ANSWER_LIMIT), stream, history.seed)
             .map_err(|why| Violation::new(Kind::Answer, why))?;
         let arrived = Arrived {
@@ -314,21 +335,16 @@ fn judge(
             doubles: Doubles::Never,
         };
         violations.extend(checks::arrivals(arrived, &history.acked));
-        violations.extend(checks::prefix(stream, &followed.names, &read.names));
-        violations.extend(followed.violations.iter().cloned());
-        if *stream == LISTENED {
-            reader::catch_up(
-                gateway.http,
-                stream,
-                history.seed,
-                listened,
-                read.names.len(),
-            );
-            violations.extend(checks::prefix(stream, &listened.names, &read.names));
-            violations.append(&mut listened.violations);
+        let count = read.names.len();
+        reader::catch_up(gateway.http, stream, history.seed, listened, count);
+        event_connections = event_connections.min(listened.connections);
+        for live in [followed, &*listened] {
+            violations.extend(checks::prefix(stream, &live.names, &read.names));
+            violations.extend(live.violations.iter().cloned());
         }
         violations.extend(read.violations);
     }
+    report.event_connections = event_connections;
     for destination in FAULTY {
         violations.extend(judge_record(gateway, destination, history)?);
     }

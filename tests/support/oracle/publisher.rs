@@ -6,14 +6,14 @@ use super::violation::{Kind, Violation};
 use crate::support::client::{Client, Response, Trouble, encoded};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Shorter than the longest pauses, so that some requests are repeated while the first still waits.
 const ANSWER_LIMIT: Duration = Duration::from_millis(700);
 /// How long a publisher goes on with its last message after the run's end.
-const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(30);
+pub const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Out of so many messages, one is followed by a repetition (a conflict, a look-up).
 const REPEAT_ONE_IN: u32 = 12;
 const CONFLICT_ONE_IN: u32 = 40;
@@ -32,6 +32,20 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// A publisher stops by itself after so many messages.
     pub messages_each: u32,
+    /// Of the gateway, so far: counted right before each.
+    pub kills: AtomicUsize,
+}
+
+impl Shared {
+    pub fn new(seed: u64, http: SocketAddr, messages_each: u32) -> Self {
+        Self {
+            seed,
+            http,
+            messages_each,
+            stop: AtomicBool::new(false),
+            kills: AtomicUsize::new(0),
+        }
+    }
 }
 
 /// A message whose receipt came.
@@ -46,11 +60,16 @@ pub struct Published {
     /// In the order of publishing.
     pub acked: Vec<Acked>,
     /// Sent, perhaps more than once, and never answered.
-    pub unanswered: Option<Name>,
+    pub unanswered: Vec<Name>,
     pub repeated: usize,
     pub conflicts: usize,
     pub looked_up: usize,
     pub refusals: usize,
+    /// Lines that had to wait for an earlier one of their key.
+    pub held_back: usize,
+    pub batches: usize,
+    /// Batches of which a kill left some lines with a result and some without.
+    pub batches_cut: usize,
     pub violations: Vec<Violation>,
 }
 
@@ -90,7 +109,7 @@ impl<'a> Publisher<'a> {
                 number,
             };
             if !self.publish(name) {
-                self.out.unanswered = Some(name);
+                self.out.unanswered.push(name);
                 break;
             }
             if self.random.u32(..REPEAT_ONE_IN) == 0 {
@@ -112,7 +131,7 @@ impl<'a> Publisher<'a> {
         let End::Answer { response, sent } = end else {
             return false;
         };
-        match receipt(&response, &message.id) {
+        match single_receipt(&response, &message.id) {
             Ok(receipt) => {
                 if receipt.duplicate && sent == 1 {
                     self.wrong(
@@ -154,7 +173,7 @@ impl<'a> Publisher<'a> {
             return;
         };
         self.out.repeated += 1;
-        match receipt(&response, &message.id) {
+        match single_receipt(&response, &message.id) {
             Ok(receipt) if receipt.duplicate && receipt.position == earlier.position => {}
             Ok(_) => {
                 let why = format!("a repetition of position {}", earlier.position);
@@ -241,23 +260,28 @@ impl<'a> Publisher<'a> {
     }
 }
 
-struct Receipt {
-    position: u64,
-    duplicate: bool,
+fn single_receipt(response: &Response, id: &str) -> Result<Receipt, String> {
+    receipt(response.status.into(), &response.json()?, id)
 }
 
-fn receipt(response: &Response, id: &str) -> Result<Receipt, String> {
-    if !matches!(response.status, 200 | 202) {
+pub struct Receipt {
+    pub position: u64,
+    pub duplicate: bool,
+}
+
+/// # Errors
+/// What is wrong with it, if it doesn't say that the message is taken.
+pub fn receipt(status: u64, json: &Value, id: &str) -> Result<Receipt, String> {
+    if !matches!(status, 200 | 202) {
         return Err("refused".to_owned());
     }
-    let json = response.json()?;
     let position = json["position"].as_u64().ok_or("no position")?;
     let duplicate = json["duplicate"].as_bool().ok_or("no duplicate")?;
     let state = json["state"].as_str().ok_or("no state")?;
     if json["id"].as_str() != Some(id) {
         return Err("another id".to_owned());
     }
-    if response.status == 200 && state != "delivered" {
+    if status == 200 && state != "delivered" {
         return Err("200 is for what is delivered".to_owned());
     }
     Ok(Receipt {

@@ -20,6 +20,8 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Read {
     pub names: Vec<Name>,
+    /// Event streams that were opened for it.
+    pub connections: usize,
     pub violations: Vec<Violation>,
 }
 
@@ -85,6 +87,7 @@ fn listen(
             return false;
         }
     };
+    read.connections += 1;
     while !enough() {
         match events.next() {
             Next::Event(event) => take_event(stream, &event, read, seed),

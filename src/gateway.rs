@@ -4,8 +4,10 @@
 //! What must not live here: what a stage does.
 
 mod data_dir;
+mod explain;
 mod front;
 mod lanes;
+mod news;
 mod offline;
 mod open;
 mod signals;
@@ -50,6 +52,8 @@ pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     for note in &report.notes {
         tracing::info!("{note}");
     }
+    let (version, gateway) = (env!("CARGO_PKG_VERSION"), &settings.gateway.name);
+    tracing::info!(version, %gateway, config = %file.display(), "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -70,6 +74,7 @@ async fn serve(settings: Settings, listens: &dyn Fn(&Settings)) -> Result<(), St
         started.map_err(|e| format!("can't start the journal's threads: {e}"))?;
     let receipts = tokio::spawn(journal::send_receipts(receipts));
     let lanes = Arc::new(Lanes::start(house.destinations, &handle, &clock));
+    news::start(&lanes, &handle, &clock);
     let door = Arc::new(Door {
         journal: handle.clone(),
         router: house.router,
@@ -97,7 +102,10 @@ async fn serve(settings: Settings, listens: &dyn Fn(&Settings)) -> Result<(), St
     stop_journal(running).await?;
     receipts.abort();
     drop(house.lock);
-    tracing::info!("stopped");
+    let shared = handle.shared();
+    let pending: u64 = shared.lanes().iter().map(|l| l.ledger().pending()).sum();
+    let next_position = shared.reader.bounds().1.0;
+    tracing::info!(next_position, pending, "stopped");
     Ok(())
 }
 

@@ -2,7 +2,10 @@
 
 mod support;
 
+mod bad_folder;
+mod bad_topics;
 mod cli;
+mod config_bytes;
 mod config_errors;
 mod http_batch;
 mod http_events;
@@ -10,6 +13,7 @@ mod imports;
 mod journal_format;
 mod journal_repair;
 mod log_sim;
+mod logs;
 mod oracle;
 mod shown_by;
 mod simulation;

@@ -232,6 +232,16 @@ fn http(page: &mut Page, http: &HttpStatus) {
     for (reason, count) in &http.foreign {
         family.sample(&[("reason", reason)], count);
     }
+    let help = "Problems answered, to requests and lines of batches, by the end of their type.";
+    let mut family = page.family("causeway_http_problems_total", "counter", help);
+    for (kind, count) in &http.problems {
+        family.sample(&[("type", kind)], count);
+    }
+    let help = "Connections that the gateway ended, by reason.";
+    let mut family = page.family("causeway_http_ended_connections_total", "counter", help);
+    for (reason, count) in &http.ended {
+        family.sample(&[("reason", reason)], count);
+    }
 }
 
 fn streams(page: &mut Page, streams: &[StreamStatus]) {
@@ -364,6 +374,10 @@ mod tests {
         }
         let foreign = "causeway_http_foreign_requests_total{reason=\"host\"}";
         assert_eq!(value(&page, foreign), 2.0);
+        let problems = "causeway_http_problems_total{type=\"too-large\"}";
+        assert_eq!(value(&page, problems), 4.0);
+        let ended = "causeway_http_ended_connections_total{reason=\"silent\"}";
+        assert_eq!(value(&page, ended), 5.0);
     }
 
     #[test]

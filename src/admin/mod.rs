@@ -10,7 +10,7 @@ mod tests;
 
 pub use control::{Control, DropError, Dropping, NoAnswer, Question, control};
 
-use crate::ingress::http::{ConnectionLimits, Problem, no_such_method, no_such_path};
+use crate::ingress::http::{ConnectionLimits, Kind, Problem, no_such_method, no_such_path};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -98,7 +98,7 @@ fn bad_order(rejection: &JsonRejection) -> Problem {
     match rejection {
         JsonRejection::MissingJsonContentType(_) => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "content-type",
+            Kind::ContentType,
             "Not JSON",
             "send {\"discard\": false} or true, with content-type: application/json",
         ),
@@ -108,7 +108,7 @@ fn bad_order(rejection: &JsonRejection) -> Problem {
 
 impl From<NoAnswer> for Problem {
     fn from(silent: NoAnswer) -> Self {
-        Self::unavailable("no-answer", silent.to_string(), 5)
+        Self::unavailable(Kind::NoAnswer, silent.to_string(), 5)
     }
 }
 
@@ -118,16 +118,16 @@ impl From<DropError> for Problem {
         match error {
             DropError::UnknownLane { .. } => Self::new(
                 StatusCode::NOT_FOUND,
-                "unknown-lane",
+                Kind::UnknownLane,
                 "Unknown lane",
                 detail,
             ),
             DropError::Refused(_) => {
-                Self::new(StatusCode::CONFLICT, "drop-refused", "Not now", detail)
+                Self::new(StatusCode::CONFLICT, Kind::DropRefused, "Not now", detail)
             }
             DropError::Failed(_) => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "drop-failed",
+                Kind::DropFailed,
                 "Failed",
                 detail,
             ),

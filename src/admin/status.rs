@@ -111,6 +111,10 @@ pub struct HttpStatus {
     pub refused_event_readers: u64,
     /// Requests that aren't from this machine or for it, by what showed that.
     pub foreign: BTreeMap<String, u64>,
+    /// Problems that were answered, lines of batches included, by type.
+    pub problems: BTreeMap<String, u64>,
+    /// Connections that the listener ended itself, by reason.
+    pub ended: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +228,8 @@ pub(crate) fn sample() -> Status {
             opened_event_readers: 8,
             refused_event_readers: 2,
             foreign: [("host".to_owned(), 2)].into(),
+            problems: [("too-large".to_owned(), 4)].into(),
+            ended: [("silent".to_owned(), 5)].into(),
         },
     }
 }

@@ -99,6 +99,11 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
     let dead_letters = Arc::new(destination.dead_letters);
     let mut first = Vec::new();
     if destination.is_orphan {
+        tracing::warn!(
+            lane = %destination.name,
+            pending = state.ledger().pending(),
+            "its destination is no longer in the configuration: what the lane owes is held"
+        );
         first.push(Command::Pause);
     }
     let changes = destination.changes.into_iter();
@@ -124,6 +129,10 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
 }
 
 impl Lane {
+    pub const fn handle(&self) -> &LaneHandle {
+        &self.handle
+    }
+
     pub fn view(&self) -> LaneView {
         self.handle.view()
     }

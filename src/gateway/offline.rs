@@ -1,7 +1,8 @@
 //! What commands do without a running gateway: check a file, look after a journal.
 
 use super::data_dir::disk;
-use super::open::{explained, journal_options};
+use super::explain;
+use super::open::journal_options;
 use crate::clock::Clock;
 use crate::config::{Report, Settings, Sources};
 use crate::faults::Faults;
@@ -69,7 +70,7 @@ fn lock(settings: &Settings) -> Result<DirLock, String> {
             Err(LockError::Held { .. }) if Instant::now() < until => {
                 std::thread::sleep(LOCK_TICK);
             }
-            locked => return locked.map_err(|e| e.to_string()),
+            locked => return locked.map_err(|e| explain::locked(&e)),
         }
     }
 }
@@ -79,7 +80,7 @@ pub fn verify_journal(file: &Path) -> Result<Told, String> {
     let settings = settings(file)?;
     let _lock = lock(&settings)?;
     let options = journal_options(&settings, &Clock::system(), Faults::none())?;
-    let walk = journal::verify(disk()?, options).map_err(|e| explained(&e))?;
+    let walk = journal::verify(disk()?, options).map_err(|e| explain::journal(&e))?;
     Ok(Told {
         ok: walk.is_sound(),
         text: walk.to_text(),
@@ -98,7 +99,7 @@ pub fn repair_journal(file: &Path, accept_loss: bool) -> Result<Told, String> {
         segment_bytes: journal.sizes.min_segment_bytes,
         seed: journal.seed,
     };
-    let report = journal::repair(&disk()?, &options).map_err(|e| explained(&e))?;
+    let report = journal::repair(&disk()?, &options).map_err(|e| explain::journal(&e))?;
     Ok(Told {
         ok: report.is_healthy || report.is_applied,
         text: report.to_string(),

@@ -3,7 +3,7 @@
 
 mod lane_settings;
 
-use super::data_dir;
+use super::{data_dir, explain};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
@@ -64,21 +64,18 @@ pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
     let faults = faults()?;
     let dir = &settings.gateway.data_dir;
     let disk = data_dir::disk()?;
-    data_dir::make(&*disk, dir).map_err(|e| {
-        format!(
-            "can't make the data folder {} ([gateway] data_dir): {e}",
-            dir.display()
-        )
-    })?;
-    let lock = DirLock::acquire(dir).map_err(|e| format!("[gateway] data_dir: {e}"))?;
+    data_dir::make(&*disk, dir).map_err(|e| explain::folder(dir, &e))?;
+    let lock = DirLock::acquire(dir).map_err(|e| explain::locked(&e))?;
     let opened = journal::open(Arc::clone(&disk), journal_options(settings, clock, faults)?)
-        .map_err(|e| explained(&e))?;
+        .map_err(|e| explain::journal(&e))?;
     let (mut journal, mut keeper, report) = (opened.journal, opened.keeper, opened.report);
     if let Some(cut) = &report.cut {
         tracing::warn!(file = %cut.path.display(), byte = cut.offset,
             "cut a torn batch off the journal's end: nobody was told that it was stored");
     }
     tracing::info!(
+        folder = %dir.display(),
+        new = report.is_new,
         next_position = report.next_position,
         pending = report.pending,
         ids = report.ids,
@@ -109,11 +106,6 @@ fn faults() -> Result<Faults, String> {
         return Ok(Faults::only(fault));
     }
     Ok(Faults::none())
-}
-
-pub fn explained(e: &journal::JournalError) -> String {
-    let help = journal::advice(e).map_or_else(String::new, |text| format!("\nhelp: {text}"));
-    format!("the journal can't be opened: {e}{help}")
 }
 
 fn seed() -> Result<u64, String> {
@@ -200,7 +192,10 @@ fn flush(
         if step.stalled
             && let Some(problem) = keeper.problem()
         {
-            return Err(format!("the journal has no room to start: {problem}"));
+            return Err(format!(
+                "the journal has no room to start: {problem}\nhelp: make room on that disk, or \
+                 raise [journal] max_bytes"
+            ));
         }
     }
     Ok(())
@@ -351,7 +346,7 @@ impl Opener<'_> {
             seed: seed()?,
         };
         StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
-            .map_err(|e| format!("the dead letters of {}: {e}", self.lane.name))
+            .map_err(|e| explain::sink(&format!("the dead letters of {}", self.lane.name), &e))
     }
 
     fn egress(
@@ -388,7 +383,7 @@ impl Opener<'_> {
                 };
                 let opened =
                     StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
-                        .map_err(|e| format!("the stream {}: {e}", spec.name))?;
+                        .map_err(|e| explain::sink(&format!("the stream {}", spec.name), &e))?;
                 Self::tell(&spec.name, &opened);
                 self.count_held(
                     journal,

@@ -1,6 +1,7 @@
 //! Answers the questions of health and control: what the gateway holds and owes.
 
 use super::lanes::{Lane, Lanes};
+use super::news::shortage;
 use crate::admin::status::{
     DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
     StreamStatus,
@@ -10,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::door::Door;
 use crate::ingress::http::Counters;
-use crate::journal::{Counts, Space};
+use crate::journal::Counts;
 use crate::lane;
 use crate::log::disk::Disk;
 use crate::message::DiscardReason;
@@ -97,13 +98,8 @@ impl StatusDesk {
         if *self.stop.borrow() {
             reasons.push("the gateway is stopping".to_owned());
         }
-        match self.door.journal.shared().space() {
-            Space::Enough => {}
-            Space::JournalFull => reasons.push("[journal] max_bytes is reached".to_owned()),
-            Space::DiskShort | Space::DiskFull => {
-                reasons.push("the disk is nearly full".to_owned())
-            }
-        }
+        let shortage = shortage(self.door.journal.shared().space());
+        reasons.extend(shortage.map(str::to_owned));
         reasons
     }
 
@@ -161,6 +157,10 @@ impl StatusDesk {
                 count: answered.count,
             });
         let foreign = self.counters.foreign();
+        let problems = self.counters.problems();
+        let problems = problems.map(|(kind, count)| (kind.as_str().to_owned(), count));
+        let ended = self.counters.ended();
+        let ended = ended.map(|(why, count)| (why.as_str().to_owned(), count));
         let event_readers = self.counters.event_readers();
         HttpStatus {
             answers: answers.collect(),
@@ -171,6 +171,8 @@ impl StatusDesk {
             foreign: foreign
                 .map(|(by, count)| (by.as_str().to_owned(), count))
                 .into(),
+            problems: problems.into(),
+            ended: ended.into(),
         }
     }
 

@@ -128,6 +128,13 @@ pub enum JournalError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}: no checkpoint can be read: {detail}", dir.display())]
     Checkpoint { dir: PathBuf, detail: String },
+    #[error("{}: no checkpoint can be written: {detail}", dir.display())]
+    FirstCheckpoint { dir: PathBuf, detail: String },
+    #[error(
+        "{}: its checkpoint has version {found}; this program knows version {known}",
+        dir.display()
+    )]
+    NewerCheckpoint { dir: PathBuf, found: u8, known: u8 },
     #[error("{}: {detail}", dir.display())]
     Record { dir: PathBuf, detail: String },
 }

@@ -85,12 +85,8 @@ fn read_checkpoint(
     disk.sync_dir(&log::disk::parent(dir))
         .map_err(JournalError::io(dir))?;
     let (checkpoints, content) = Checkpoints::open(disk, dir)?;
-    let snapshot = content.map(|bytes| Snapshot::decode(&bytes)).transpose();
-    let snapshot = snapshot.map_err(|e| JournalError::Checkpoint {
-        dir: dir.to_path_buf(),
-        detail: e.to_string(),
-    })?;
-    Ok((checkpoints, snapshot))
+    let snapshot = content.map(|bytes| Snapshot::read(&bytes, dir));
+    Ok((checkpoints, snapshot.transpose()?))
 }
 
 impl Start {
@@ -198,7 +194,7 @@ impl Start {
         let mut keeper = self.into_keeper(shared, sealed);
         keeper.checkpoint(&journal.checkpoint_image());
         match keeper.problem() {
-            Some(problem) if is_new => Err(JournalError::Checkpoint {
+            Some(problem) if is_new => Err(JournalError::FirstCheckpoint {
                 dir,
                 detail: problem.to_owned(),
             }),

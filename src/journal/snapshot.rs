@@ -1,5 +1,6 @@
 //! The content of a checkpoint: all of the journal's state that isn't in index files or the log's tail.
 
+use super::JournalError;
 use super::catalog::{Catalog, CatalogError};
 use super::idtable::Targets;
 use super::ledger::LaneLedger;
@@ -8,6 +9,7 @@ use crate::log::Cursor;
 use crate::message::wire::{Problem, Reader, WireError, put_bytes, put_u64, put_u128, put_varint};
 use crate::message::{LaneId, LogUuid, Position, RouteId};
 use roaring::RoaringTreemap;
+use std::path::Path;
 
 const VERSION: u8 = 1;
 
@@ -105,6 +107,22 @@ impl Snapshot {
     #[must_use]
     pub fn exactly_once_positions(&self) -> RoaringTreemap {
         self.exactly_once.iter().map(|id| id.position.0).collect()
+    }
+
+    /// The content of the newest checkpoint in a journal's folder.
+    pub fn read(bytes: &[u8], dir: &Path) -> Result<Self, JournalError> {
+        let dir = dir.to_path_buf();
+        match bytes.first() {
+            Some(&found) if found > VERSION => Err(JournalError::NewerCheckpoint {
+                dir,
+                found,
+                known: VERSION,
+            }),
+            _ => Self::decode(bytes).map_err(|e| JournalError::Checkpoint {
+                dir,
+                detail: e.to_string(),
+            }),
+        }
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, CatalogError> {

@@ -125,6 +125,11 @@ impl LaneHandle {
         self.view.borrow().clone()
     }
 
+    /// Waits until there is a view that wasn't looked at here.
+    pub async fn changed(&mut self) -> Result<(), LaneEnded> {
+        self.view.changed().await.map_err(|_| LaneEnded)
+    }
+
     /// Waits until the view is as wanted; with the last view there was if the lane ends before.
     pub async fn wait_for(&mut self, wanted: impl FnMut(&LaneView) -> bool) -> LaneView {
         if let Ok(view) = self.view.wait_for(wanted).await {
@@ -155,7 +160,6 @@ async fn supervise<F: Feed, D: DeadLetterSink>(
     };
     if let Err(e) = result {
         let reason: Arc<str> = e.to_string().into();
-        tracing::error!(%reason, "a lane stopped until the next restart");
         shown.send_modify(|view| view.state = LaneState::Stopped { reason });
     }
 }

@@ -79,6 +79,14 @@ pub enum Refusal {
         limit: usize,
         setting: &'static str,
     },
+    /// Of what isn't counted in bytes.
+    #[error("{actual} {what}, more than the limit of {limit} ({setting})")]
+    TooMany {
+        what: &'static str,
+        actual: usize,
+        limit: usize,
+        setting: &'static str,
+    },
     #[error("an id is needed: {0}")]
     IdNeeded(String),
     #[error("no route matches the topic {topic:?}")]
@@ -128,6 +136,7 @@ impl Refusal {
         match self {
             Self::Malformed(_) => "malformed",
             Self::TooLarge { .. } => "too_large",
+            Self::TooMany { .. } => "too_many",
             Self::IdNeeded(_) => "id_needed",
             Self::NoRoute { .. } => "no_route",
             Self::Conflict { .. } => "conflict",

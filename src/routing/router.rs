@@ -121,10 +121,12 @@ impl Router {
             return self.unrouted(envelope);
         };
         if targets.len() > MAX_PLAN_TARGETS {
-            return Err(Refusal::Malformed(format!(
-                "the routes give this topic {} targets, more than {MAX_PLAN_TARGETS}",
-                targets.len()
-            )));
+            return Err(Refusal::TooMany {
+                what: "targets of the routes for this topic",
+                actual: targets.len(),
+                limit: MAX_PLAN_TARGETS,
+                setting: "fixed",
+            });
         }
         Ok(Routed::To(Planned {
             plan: Plan {

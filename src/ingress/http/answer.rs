@@ -1,5 +1,6 @@
 //! Receipts as clients see them.
 
+use super::kind::Kind;
 use super::problem::Problem;
 use crate::door::{Awaited, Published};
 use crate::message::{Ack, DeliveryState, Receipt};
@@ -59,28 +60,35 @@ pub(super) fn published(published: &Published) -> Response {
 }
 
 /// The answer to a line of a batch, as a line: what a publish's body would be, and its status.
-pub(super) fn write_line(result: &Result<Published, Problem>, to: &mut Vec<u8>) {
+/// Says which problem it is, if it is one.
+pub(super) fn write_line(result: &Result<Published, Problem>, to: &mut Vec<u8>) -> Option<Kind> {
     #[derive(Serialize)]
     struct Line<'a> {
         status: u16,
         #[serde(flatten)]
         receipt: ReceiptBody<'a>,
     }
-    let written = match result
-        .as_ref()
-        .map(|taken| (verdict(taken), &taken.receipt))
-    {
-        Ok((Ok(status), receipt)) => serde_json::to_writer(
-            &mut *to,
-            &Line {
-                status: status.as_u16(),
-                receipt: ReceiptBody::of(receipt),
-            },
-        ),
-        Ok((Err(problem), _)) => serde_json::to_writer(&mut *to, &problem.body()),
-        Err(problem) => serde_json::to_writer(&mut *to, &problem.body()),
+    let problem = |problem: &Problem, to: &mut Vec<u8>| {
+        write_json(&problem.body(), to);
+        Some(problem.kind)
     };
-    written.expect("keys are text, nothing fails by itself, and memory takes all");
+    match result.as_ref().map(|taken| (taken, verdict(taken))) {
+        Ok((taken, Ok(status))) => {
+            let line = Line {
+                status: status.as_u16(),
+                receipt: ReceiptBody::of(&taken.receipt),
+            };
+            write_json(&line, to);
+            None
+        }
+        Ok((_, Err(of_outcome))) => problem(&of_outcome, to),
+        Err(refused) => problem(refused, to),
+    }
+}
+
+fn write_json(line: &impl Serialize, to: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *to, line)
+        .expect("keys are text, nothing fails by itself, and memory takes all");
     to.push(b'\n');
 }
 
@@ -102,7 +110,7 @@ fn pending(receipt: &Receipt) -> Problem {
                   and don't send it again under another id";
     with_receipt(
         StatusCode::GATEWAY_TIMEOUT,
-        "outcome-pending",
+        Kind::OutcomePending,
         "Stored",
         detail,
         receipt,
@@ -114,7 +122,7 @@ fn held(receipt: &Receipt) -> Problem {
                   send it again";
     with_receipt(
         StatusCode::UNPROCESSABLE_ENTITY,
-        "dead-lettered",
+        Kind::DeadLettered,
         "Held",
         detail,
         receipt,
@@ -126,7 +134,7 @@ fn discarded(receipt: &Receipt) -> Problem {
                   passed or by an operator";
     with_receipt(
         StatusCode::UNPROCESSABLE_ENTITY,
-        "discarded",
+        Kind::Discarded,
         "Discarded",
         detail,
         receipt,
@@ -136,7 +144,7 @@ fn discarded(receipt: &Receipt) -> Problem {
 /// The problem, with the receipt's members beside its own.
 fn with_receipt(
     status: StatusCode,
-    kind: &'static str,
+    kind: Kind,
     title: &'static str,
     detail: &str,
     receipt: &Receipt,

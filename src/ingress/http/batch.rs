@@ -11,6 +11,7 @@ use super::body;
 use super::chunks::Chunks;
 use super::coding::{Coding, Decoder};
 use super::front::Front;
+use super::kind::Kind;
 use super::line::Line;
 use super::problem::Problem;
 use super::split::{Cut, Splitter};
@@ -109,7 +110,10 @@ fn open<F>(
 
 fn take_place(places: &Arc<Semaphore>, all: usize) -> Result<OwnedSemaphorePermit, Problem> {
     let place = Arc::clone(places).try_acquire_owned();
-    place.map_err(|_| Problem::unavailable("busy", format!("{all} batches are taken in now"), 1))
+    place.map_err(|_| {
+        let detail = format!("{all} batches are taken in now");
+        Problem::unavailable(Kind::Batches, detail, 1).with("limit", all)
+    })
 }
 
 type LineResult = Result<Published, Problem>;
@@ -283,7 +287,9 @@ impl<F: Front> Batch<F> {
     }
 
     async fn write(&mut self, result: &LineResult) {
-        answer::write_line(result, &mut self.out);
+        if let Some(kind) = answer::write_line(result, &mut self.out) {
+            self.http.counters.count_problem(kind);
+        }
         if self.out.len() >= RESULT_CHUNK_BYTES {
             self.flush().await;
         }

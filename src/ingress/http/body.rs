@@ -1,5 +1,6 @@
 //! Reads a body under its limits: the payload's, and that of all bodies in flight together.
 
+use super::kind::Kind;
 use super::problem::Problem;
 use crate::message::Refusal;
 use axum::body::{Body, HttpBody};
@@ -136,7 +137,7 @@ pub(super) fn grow_share(
 fn take(in_flight: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
     let full = || {
         Problem::unavailable(
-            "in-flight-full",
+            Kind::InFlightFull,
             "too many bytes of other requests are in flight",
             1,
         )
@@ -182,7 +183,7 @@ fn timed_out() -> Problem {
     let detail = format!("no byte of the body came for {} s", IDLE_LIMIT.as_secs());
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
-        "body-timeout",
+        Kind::BodyTimeout,
         "The body didn't come",
         detail,
     )

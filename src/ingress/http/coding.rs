@@ -9,6 +9,7 @@ mod gzip;
 mod tests;
 mod zstd;
 
+use super::Kind;
 use super::Limits;
 use super::body::{self, Received, grow_share, too_large};
 use super::problem::Problem;
@@ -74,7 +75,7 @@ fn not_accepted() -> Problem {
     let detail = "header content-encoding: send the body as it is, or in one of gzip and zstd";
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "content-encoding",
+        Kind::ContentEncoding,
         "The body's coding isn't known",
         detail,
     )
@@ -97,7 +98,7 @@ impl From<DecodeError> for Problem {
     fn from(error: DecodeError) -> Self {
         let detail = error.to_string();
         match error {
-            DecodeError::NoMemory(_) => Self::unavailable("busy", detail, 1),
+            DecodeError::NoMemory(_) => Self::unavailable(Kind::Busy, detail, 1),
             DecodeError::Truncated(_) | DecodeError::Corrupt { .. } => Self::malformed(detail),
         }
     }

@@ -9,6 +9,7 @@
 //! event for each item, where one write can carry a page of them, and would not end at the stop.
 
 use super::front::{Front, Page, ReadError, Start, StreamRead};
+use super::kind::Kind;
 use super::problem::Problem;
 use super::{Counters, Http, page, serve};
 use axum::body::Body;
@@ -135,7 +136,7 @@ impl Place {
         let Ok(permit) = Arc::clone(&http.events.places).try_acquire_owned() else {
             counters.count_refused_event_reader();
             let detail = format!("all {EVENT_READERS} readers of events are there");
-            let problem = Problem::unavailable("event-readers", detail, RETRY_SECONDS);
+            let problem = Problem::unavailable(Kind::EventReaders, detail, RETRY_SECONDS);
             return Err(problem.with("limit", EVENT_READERS));
         };
         counters.event_reader_comes();

@@ -6,7 +6,8 @@
 
 mod requests;
 
-use super::counters::Counters;
+use super::counters::{Counters, Ended};
+use super::kind::Kind;
 use super::origin::App;
 use super::problem::Problem;
 use super::serve::{ConnectionLimits, HEAD_TIMEOUT, WRITE_STALL_LIMIT, stopped};
@@ -110,6 +111,7 @@ pub(super) async fn connection(
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    shared.counters.count_error(&error);
                     tracing::debug!(%error, "a connection ended early");
                 }
                 return;
@@ -123,6 +125,7 @@ pub(super) async fn connection(
                 let idle = requests.idle_for(now);
                 if requests.longest_stall(now) > WRITE_STALL_LIMIT {
                     tracing::debug!("a peer doesn't take an answer");
+                    shared.counters.count_ended(Ended::NotTaking);
                     return;
                 }
                 if closing && idle.is_some() {
@@ -130,6 +133,7 @@ pub(super) async fn connection(
                     return;
                 }
                 if idle.is_some_and(|idle| idle > HEAD_TIMEOUT) {
+                    shared.counters.count_ended(Ended::Silent);
                     connection.as_mut().graceful_shutdown();
                     closing = true;
                 }
@@ -146,12 +150,14 @@ async fn answer(
 ) -> Result<Response<Answer>, Infallible> {
     let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
         shared.counters.count_refused_connection();
+        shared.counters.count_problem(Kind::Connections);
         let request = requests.begin(None);
         return Ok(request.answer(too_many(shared.limits.connections).into_response()));
     };
     let open = requests.begin(Some(place));
     let lines = request.headers().len();
     let response = if lines > shared.limits.head_lines {
+        shared.counters.count_problem(Kind::HeadTooLarge);
         too_many_lines(lines, shared.limits.head_lines).into_response()
     } else {
         let Ok(response) = app.answer(request).await;
@@ -162,13 +168,13 @@ async fn answer(
 
 fn too_many(limit: usize) -> Problem {
     let detail = format!("as many requests are under way as there may be connections: {limit}");
-    Problem::unavailable("connections", detail, 1).with("setting", "limits.connections")
+    Problem::unavailable(Kind::Connections, detail, 1).with("setting", "limits.connections")
 }
 
 fn too_many_lines(actual: usize, limit: usize) -> Problem {
     Problem::new(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "head-too-large",
+        Kind::HeadTooLarge,
         "Too many headers",
         format!("the request has {actual} headers, {limit} may be"),
     )

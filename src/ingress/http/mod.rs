@@ -13,6 +13,7 @@ mod counters;
 mod events;
 mod front;
 mod h2c;
+mod kind;
 mod line;
 mod origin;
 mod outliving;
@@ -28,8 +29,9 @@ mod stream;
 mod tests;
 mod time;
 
-pub use counters::{Answered, Counters, Endpoint, EventReadersCounted, Foreign};
+pub use counters::{Answered, Counters, Ended, Endpoint, EventReadersCounted, Foreign};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+pub use kind::Kind;
 pub use origin::{App, guarded};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
@@ -121,13 +123,16 @@ async fn count<F: Front>(
     let endpoint = Endpoint::of_path(request.uri().path());
     let response = next.run(request).await;
     http.counters.count(endpoint, response.status());
+    if let Some(kind) = response.extensions().get::<Kind>() {
+        http.counters.count_problem(*kind);
+    }
     response
 }
 
 pub(crate) async fn no_such_path() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
-        "unknown-path",
+        Kind::UnknownPath,
         "No such path",
         "nothing is served here",
     )
@@ -137,7 +142,7 @@ pub(crate) async fn no_such_method() -> Problem {
     let detail = "the header allow says what is served here";
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "unknown-method",
+        Kind::UnknownMethod,
         "No such method",
         detail,
     )
@@ -183,7 +188,7 @@ async fn hand_over<F: Front>(
         Ok(Err(refusal)) => Err(refusal.into()),
         Err(_) => Err(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            Kind::Internal,
             "A fault of the gateway",
             "it is unknown whether the message is stored: send it again under the same id",
         )),
@@ -227,7 +232,7 @@ fn unknown_message() -> Problem {
     let detail = "no such message is pending, in the dedup window or in the journal";
     Problem::new(
         StatusCode::NOT_FOUND,
-        "unknown-message",
+        Kind::UnknownMessage,
         "Unknown message",
         detail,
     )

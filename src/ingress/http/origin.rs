@@ -4,6 +4,7 @@
 //! Such requests are refused by what browsers can't leave out: Host, Origin, Sec-Fetch-Site.
 
 use super::counters::{Counters, Foreign};
+use super::kind::Kind;
 use super::problem::Problem;
 use axum::Router;
 use axum::http::uri::Authority;
@@ -61,6 +62,7 @@ impl App {
         if let Some(guard) = self.guard
             && let Err(problem) = guard.check(&request)
         {
+            guard.counters.count_problem(problem.kind);
             return Ok(problem.into_response());
         }
         TowerToHyperService::new(self.router).call(request).await
@@ -157,13 +159,13 @@ fn refusal(foreign: Foreign) -> Problem {
     match foreign {
         Foreign::Host => Problem::new(
             StatusCode::FORBIDDEN,
-            "foreign-host",
+            Kind::ForeignHost,
             "Not for this listener",
             "this listener serves this machine only: ask for localhost or a loopback address",
         ),
         Foreign::Origin | Foreign::Site => Problem::new(
             StatusCode::FORBIDDEN,
-            "foreign-origin",
+            Kind::ForeignOrigin,
             "Not from there",
             "this listener serves this machine only, and no page of another site",
         ),

@@ -1,19 +1,19 @@
 //! Errors as clients parse them: `application/problem+json` (RFC 9457).
 
+use super::kind::Kind;
 use crate::message::Refusal;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-const EARLIER_REFUSED: &str = "earlier-refused";
 const CONTENT_TYPE: &str = "application/problem+json";
 
 /// One error answer. `kind` is what programs tell errors apart by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     pub status: StatusCode,
-    pub kind: &'static str,
+    pub kind: Kind,
     pub title: &'static str,
     pub detail: String,
     retry_after_seconds: Option<u32>,
@@ -37,7 +37,7 @@ struct Body<'a> {
 impl Problem {
     pub fn new(
         status: StatusCode,
-        kind: &'static str,
+        kind: Kind,
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Problem {
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "malformed",
+            Kind::Malformed,
             "The request can't be read",
             detail,
         )
@@ -88,7 +88,7 @@ impl Problem {
     }
 
     /// 503: the same request may succeed later.
-    pub fn unavailable(kind: &'static str, detail: impl Into<String>, retry_seconds: u32) -> Self {
+    pub fn unavailable(kind: Kind, detail: impl Into<String>, retry_seconds: u32) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Not now", detail)
             .retry_after(retry_seconds)
     }
@@ -98,7 +98,7 @@ impl Problem {
     /// Its JSON.
     pub(super) fn body(&self) -> impl Serialize + '_ {
         Body {
-            r#type: format!("urn:causeway:problem:{}", self.kind),
+            r#type: format!("urn:causeway:problem:{}", self.kind.as_str()),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
@@ -114,6 +114,8 @@ impl IntoResponse for Problem {
         let body = body.expect("a problem has text keys and plain values");
         let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))];
         let mut response = (self.status, content_type, body).into_response();
+        // For who counts answers.
+        response.extensions_mut().insert(self.kind);
         if let Some(seconds) = self.retry_after_seconds {
             response
                 .headers_mut()
@@ -138,7 +140,7 @@ impl From<Refusal> for Problem {
                 setting,
             } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
+                Kind::TooLarge,
                 "Too large",
                 detail,
             )
@@ -146,43 +148,53 @@ impl From<Refusal> for Problem {
             .with("actual", actual)
             .with("limit", limit)
             .with("setting", setting),
+            Refusal::TooMany {
+                what,
+                actual,
+                limit,
+                setting,
+            } => Self::new(StatusCode::BAD_REQUEST, Kind::TooMany, "Too many", detail)
+                .with("what", what)
+                .with("actual", actual)
+                .with("limit", limit)
+                .with("setting", setting),
             Refusal::IdNeeded(_) => Self::new(
                 StatusCode::BAD_REQUEST,
-                "id-needed",
+                Kind::IdNeeded,
                 "An id is needed",
                 detail,
             ),
             Refusal::NoRoute { topic } => {
-                Self::new(StatusCode::NOT_FOUND, "no-route", "No route", detail)
+                Self::new(StatusCode::NOT_FOUND, Kind::NoRoute, "No route", detail)
                     .with("topic", topic)
             }
             Refusal::Conflict { id, position } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "id-conflict",
+                Kind::IdConflict,
                 "The id was used for another message",
                 detail,
             )
             .with("id", id)
             .with("position", position.0),
             Refusal::BacklogFull { lane, limit_bytes } => {
-                Self::unavailable("backlog-full", detail, 5)
+                Self::unavailable(Kind::BacklogFull, detail, 5)
                     .with("destination", lane)
                     .with("limit", limit_bytes)
                     .with("setting", "backlog")
             }
-            Refusal::JournalFull(_) => Self::unavailable("journal-full", detail, 10),
-            Refusal::DedupFull { entries } => Self::unavailable("dedup-full", detail, 10)
+            Refusal::JournalFull(_) => Self::unavailable(Kind::JournalFull, detail, 10),
+            Refusal::DedupFull { entries } => Self::unavailable(Kind::DedupFull, detail, 10)
                 .with("entries", entries)
                 .with("setting", "dedup.max_entries"),
-            Refusal::Busy => Self::unavailable("busy", detail, 1),
-            Refusal::Stopping => Self::unavailable("stopping", detail, 5),
-            Refusal::JournalFailed(_) => Self::unavailable("journal-failed", detail, 30),
+            Refusal::Busy => Self::unavailable(Kind::Busy, detail, 1),
+            Refusal::Stopping => Self::unavailable(Kind::Stopping, detail, 5),
+            Refusal::JournalFailed(_) => Self::unavailable(Kind::JournalFailed, detail, 30),
             Refusal::EarlierRefused { is_retriable: true } => {
-                Self::unavailable(EARLIER_REFUSED, detail, 1)
+                Self::unavailable(Kind::EarlierRefused, detail, 1)
             }
             Refusal::EarlierRefused { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                EARLIER_REFUSED,
+                Kind::EarlierRefused,
                 "An earlier line was refused",
                 detail,
             ),
@@ -244,6 +256,12 @@ mod tests {
                 actual: 2,
                 limit: 1,
                 setting: "limits.topic_bytes",
+            },
+            Refusal::TooMany {
+                what: "headers",
+                actual: 2,
+                limit: 1,
+                setting: "limits.headers",
             },
             Refusal::IdNeeded(text()),
             Refusal::NoRoute { topic: text() },

@@ -1,7 +1,8 @@
 //! Listeners: binding early, and serving HTTP/1.1 or HTTP/2 on what they accept, within limits.
 
-use super::counters::Counters;
+use super::counters::{Counters, Ended};
 use super::h2c;
+use super::kind::Kind;
 use super::origin::App;
 use super::problem::Problem;
 use super::sniff::{self, Protocol};
@@ -147,6 +148,10 @@ impl Server {
             limits,
         }
     }
+
+    fn counters(&self) -> &Counters {
+        &self.http2.counters
+    }
 }
 
 fn http1_builder(limits: ConnectionLimits) -> http1::Builder {
@@ -167,13 +172,18 @@ fn http1_builder(limits: ConnectionLimits) -> http1::Builder {
 /// None if the peer closes, says nothing in time, or the gateway stops before it has.
 async fn open(
     mut socket: TcpStream,
+    counters: &Counters,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<(Protocol, StallLimited)> {
     let found = tokio::select! {
         found = timeout(HEAD_TIMEOUT, sniff::protocol(&mut socket)) => found,
         () = stopped(stop) => return None,
     };
-    let (protocol, ahead) = found.ok()?.ok()??;
+    let Ok(found) = found else {
+        counters.count_ended(Ended::Silent);
+        return None;
+    };
+    let (protocol, ahead) = found.ok()??;
     let io = StallLimited::new(socket, ahead, WRITE_STALL_LIMIT);
     Some((protocol, io))
 }
@@ -185,9 +195,9 @@ async fn connection(
     _place: OwnedSemaphorePermit,
     mut stop: watch::Receiver<bool>,
 ) {
-    match open(socket, &mut stop).await {
+    match open(socket, server.counters(), &mut stop).await {
         None => tracing::debug!("a connection asked nothing"),
-        Some((Protocol::Http1, io)) => http1_connection(io, &server.http1, app, stop).await,
+        Some((Protocol::Http1, io)) => http1_connection(io, &server, app, stop).await,
         Some((Protocol::Http2, io)) => {
             h2c::connection(io, Arc::clone(&server.http2), app, stop).await;
         }
@@ -196,12 +206,12 @@ async fn connection(
 
 async fn http1_connection(
     io: StallLimited,
-    server: &http1::Builder,
+    server: &Server,
     app: App,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request| app.clone().answer(request));
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(io), service));
+    let mut connection = std::pin::pin!(server.http1.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped(&mut stop) => {
@@ -210,6 +220,7 @@ async fn http1_connection(
         }
     };
     if let Err(error) = ended {
+        server.counters().count_error(&error);
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -224,11 +235,12 @@ async fn refuse_connection(
         let Ok(Some((protocol, ahead))) = sniff::protocol(&mut socket).await else {
             return;
         };
+        server.counters().count_problem(Kind::Connections);
         let io = StallLimited::new(socket, ahead, REFUSED_HEAD_TIMEOUT);
         let limit = server.limits.connections;
         let detail = format!("all {limit} connections are taken");
-        let problem =
-            Problem::unavailable("connections", detail, 1).with("setting", "limits.connections");
+        let problem = Problem::unavailable(Kind::Connections, detail, 1)
+            .with("setting", "limits.connections");
         match protocol {
             Protocol::Http1 => refuse_in_http1(io, server.http1.clone(), problem).await,
             Protocol::Http2 => h2c::refuse(io, &server.http2.builder, problem).await,

@@ -2,6 +2,7 @@
 //! them, events instead.
 
 use super::front::{Front, Page, ReadError, Start, StreamRead};
+use super::kind::Kind;
 use super::problem::Problem;
 use super::{Http, accept, bad_query, events, page, serve, time};
 use axum::body::Body;
@@ -82,9 +83,14 @@ async fn read_page<F: Front>(
 ) -> Result<(Page, OwnedSemaphorePermit), Problem> {
     let place = timeout(PLACE_PATIENCE, Arc::clone(&http.pages).acquire_owned())
         .await
-        .map_err(|_| Problem::unavailable("busy", "too many readers of streams", 1))?
+        .map_err(|_| too_many_pages())?
         .expect("the semaphore is never closed");
     Ok((http.front.read_stream(name, read).await?, place))
+}
+
+fn too_many_pages() -> Problem {
+    let detail = format!("{PAGES_AT_ONCE} pages of streams are in memory now");
+    Problem::unavailable(Kind::StreamPages, detail, 1).with("limit", PAGES_AT_ONCE)
 }
 
 /// A body that gives its place back when its last byte is sent, or the connection is gone.
@@ -174,16 +180,16 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::UnknownStream(name) => Self::new(
                 StatusCode::NOT_FOUND,
-                "unknown-stream",
+                Kind::UnknownStream,
                 "Unknown stream",
                 detail,
             )
             .with("stream", name),
             ReadError::Gone { earliest } => {
-                Self::new(StatusCode::GONE, "offset-gone", "No longer kept", detail)
+                Self::new(StatusCode::GONE, Kind::OffsetGone, "No longer kept", detail)
                     .with("earliest", earliest)
             }
-            ReadError::Failed(_) => Self::unavailable("stream-failed", detail, 10),
+            ReadError::Failed(_) => Self::unavailable(Kind::StreamFailed, detail, 10),
         }
     }
 }

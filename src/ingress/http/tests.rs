@@ -2,6 +2,7 @@
 
 mod batch;
 mod coded;
+mod counted;
 mod events;
 mod foreign;
 mod h2c;

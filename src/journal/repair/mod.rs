@@ -89,11 +89,7 @@ fn newest(copies: &[CheckpointCopy; 2], dir: &Path) -> Result<Option<Snapshot>, 
     let Some((_, bytes)) = readable.max_by_key(|(generation, _)| *generation) else {
         return Ok(None);
     };
-    let decoded = Snapshot::decode(bytes);
-    decoded.map(Some).map_err(|e| JournalError::Checkpoint {
-        dir: dir.to_path_buf(),
-        detail: e.to_string(),
-    })
+    Snapshot::read(bytes, dir).map(Some)
 }
 
 /// What is known of the log's end.
@@ -275,11 +271,16 @@ pub fn advice(error: &JournalError) -> Option<String> {
         JournalError::Log(OpenError::Format {
             source: FormatError::Version { .. },
             ..
-        }) => "A newer version of causeway wrote it: use that one.",
+        })
+        | JournalError::NewerCheckpoint { .. } => {
+            "A newer version of causeway wrote it: use that one."
+        }
         JournalError::Log(OpenError::ForeignSegment { .. }) => {
             "Files of two journals are in one folder: move those of the other one away."
         }
-        JournalError::Log(OpenError::Io { .. }) | JournalError::Io { .. } => return None,
+        JournalError::Log(OpenError::Io { .. })
+        | JournalError::Io { .. }
+        | JournalError::FirstCheckpoint { .. } => return None,
         JournalError::Log(
             OpenError::Format { .. }
             | OpenError::Corrupt { .. }

@@ -249,7 +249,10 @@ fn a_plan_is_bounded() {
     let router = router(&routes, Unrouted::Reject);
     assert!(matches!(
         router.plan(&envelope("a"), NOW),
-        Err(Refusal::Malformed(_))
+        Err(Refusal::TooMany {
+            limit: MAX_PLAN_TARGETS,
+            ..
+        })
     ));
 }
 

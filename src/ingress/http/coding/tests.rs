@@ -266,7 +266,10 @@ async fn a_bomb_stops_at_the_limit() {
         assert!(bomb.len() < 2 << 20, "{coding:?}: {}", bomb.len());
         let refused = desk.receive(Body::from(bomb), coding).await;
         let problem = refused.err().expect("too large");
-        assert_eq!((problem.status.as_u16(), problem.kind), (413, "too-large"));
+        assert_eq!(
+            (problem.status.as_u16(), problem.kind),
+            (413, Kind::TooLarge)
+        );
         assert!(problem.detail.contains("2097153"), "{}", problem.detail);
         assert_eq!(desk.in_flight.available_permits(), 2 << 20);
         assert_eq!(desk.decoding.available_permits(), DECODED_AT_ONCE);
@@ -297,7 +300,7 @@ async fn the_share_covers_what_is_larger() {
         assert_eq!(received.share.num_permits(), LIMIT);
         assert_eq!(desk.in_flight.available_permits(), 0);
         let another = desk.receive(Body::from(coded), coding).await;
-        assert_eq!(another.err().expect("no room").kind, "in-flight-full");
+        assert_eq!(another.err().expect("no room").kind, Kind::InFlightFull);
     }
 }
 

@@ -233,7 +233,12 @@ async fn batches_at_one_time_are_limited() {
         ("identity", BATCHES_AT_ONCE),
         ("gzip", CODED_BATCHES_AT_ONCE),
     ] {
-        let House { router, stop, .. } = house();
+        let House {
+            router,
+            stop,
+            counters,
+            ..
+        } = house();
         let open = || {
             let (sender, chunks) = tokio::sync::mpsc::channel(1);
             let request = Request::post("/v1/batch")
@@ -251,6 +256,7 @@ async fn batches_at_one_time_are_limited() {
         let (refused, _) = open().await;
         assert_eq!(refused.status(), 503, "{coding}");
         assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(counters.problems()[Kind::Batches as usize].1, 1);
 
         // One that ends gives its place back.
         let (answer, sender) = taken.pop().expect("one");

@@ -14,6 +14,11 @@ async fn raw(running: &Running, bytes: &[u8]) -> Answer {
     answer(send(running.address, bytes).await).await
 }
 
+/// Connections that the listener ended, when it had time to count them.
+fn ended(running: &Running, why: Ended) -> u64 {
+    running.counters.ended()[why as usize].1
+}
+
 fn published(running: &Running) -> usize {
     running.script.envelopes.lock().expect("no panic").len()
 }
@@ -192,6 +197,7 @@ async fn a_slow_head_ends_in_time() {
             got.is_empty() || got.starts_with(b"HTTP/1.1 408 "),
             "{got:?}"
         );
+        assert_eq!(ended(&running, Ended::Silent), 1, "{begun:?}");
     }
 }
 

@@ -210,6 +210,34 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
+fn of_a_long_line_only_what_matters_is_shown() {
+    let bench = Bench::new();
+    let pad = "x".repeat(100_000);
+    // The name of the secret is far from what is shown, and so is the end of its text.
+    for (what, text) in [
+        ("syntax", format!("a = \"{pad}\" b\n")),
+        (
+            "a key",
+            format!("limits = {{ payload = \"1KiB\", {pad} = 1, headers = true }}\n"),
+        ),
+        (
+            "a secret",
+            format!("password = \"{}\" b\n", "hunter2 ".repeat(10_000)),
+        ),
+    ] {
+        let text = format!("version = 1\n{text}");
+        assert!(!bench.is_good(text.as_bytes(), what));
+        let said = check(&Sources::file(&bench.file)).to_text();
+        let excerpt = said.lines().filter(|line| line.starts_with("2 | "));
+        for line in excerpt {
+            assert!(line.chars().count() <= 204, "{what}: {line}");
+        }
+        assert!(said.contains(":2:") && said.contains('^'), "{what}: {said}");
+        assert!(!said.contains("hunter2"), "{what}: {said}");
+    }
+}
+
+#[test]
 fn a_file_without_end_is_not_read_to_it() {
     let report = check(&Sources::file("/dev/zero"));
     let text = report.to_text();

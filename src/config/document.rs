@@ -5,6 +5,10 @@ use super::problem::{Place, Problem, Severity, Spot};
 use std::ops::Range;
 use toml_edit::{ImDocument, Item, Table, TableLike, Value};
 
+/// A line is shown up to here, and a longer one from so far before the column on.
+const SHOWN_CHARS: usize = 200;
+const SHOWN_BEFORE: usize = 100;
+
 /// What a line shows in the place of a secret.
 const BLOT: char = '*';
 
@@ -166,7 +170,7 @@ fn has_userinfo(text: &str) -> bool {
 fn syntax_problem(text: &str, error: &toml_edit::TomlError) -> Problem {
     let place = error.span().map_or(Place::File, |span| {
         let mut spot = spot(text, span.clone(), &[]);
-        if may_show_secret(text, span.start, &spot.text) {
+        if may_show_secret(text, span.start) {
             spot.text = BLOT.to_string().repeat(spot.text.chars().count());
         }
         Place::At(spot)
@@ -181,8 +185,9 @@ fn syntax_problem(text: &str, error: &toml_edit::TomlError) -> Problem {
 
 /// Without a parse nobody knows where a secret begins and ends: a line with a secret's name or an
 /// address with a password isn't shown, nor one that may stand inside a text of several lines.
-fn may_show_secret(text: &str, at: usize, line: &str) -> bool {
-    let before = &text[..floor(text, at)];
+fn may_show_secret(text: &str, at: usize) -> bool {
+    let at = floor(text, at);
+    let (before, line) = (&text[..at], line_at(text, at).1);
     names_secret(line)
         || line.contains('@')
         || before.matches("\"\"\"").count() % 2 == 1
@@ -192,12 +197,17 @@ fn may_show_secret(text: &str, at: usize, line: &str) -> bool {
 /// Line, column and the blotted line of a range of bytes; a range of several lines is its first.
 fn spot(text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> Spot {
     let start = floor(text, span.start);
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    let line = text[line_start..line_end].trim_end_matches('\r');
+    let (line_start, line) = line_at(text, start);
     let is_secret = |at: usize| secrets.iter().any(|range| range.contains(&at));
+    let column = text[line_start..start].chars().count() + 1;
+    let skipped = match line.chars().nth(SHOWN_CHARS) {
+        Some(_) => column.saturating_sub(SHOWN_BEFORE),
+        None => 0,
+    };
     let shown: String = line
         .char_indices()
+        .skip(skipped)
+        .take(SHOWN_CHARS)
         .map(|(at, c)| match c {
             _ if is_secret(line_start + at) => BLOT,
             c if c.is_control() => ' ',
@@ -207,10 +217,18 @@ fn spot(text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> Spot {
     let end = floor(text, span.end).clamp(start, line_start + line.len().max(start - line_start));
     Spot {
         line: text[..line_start].matches('\n').count() + 1,
-        column: text[line_start..start].chars().count() + 1,
-        width: text[start..end].chars().count().max(1),
+        column,
+        width: text[start..end].chars().take(SHOWN_CHARS).count().max(1),
         text: shown.trim_end().to_owned(),
+        skipped,
     }
+}
+
+/// Where the line begins that a byte is in, and the whole of it.
+fn line_at(text: &str, at: usize) -> (usize, &str) {
+    let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    (start, text[start..end].trim_end_matches('\r'))
 }
 
 /// The next boundary of a character at or below.

@@ -38,8 +38,10 @@ pub struct Spot {
     pub column: usize,
     /// How many characters of the line are meant: at least 1.
     pub width: usize,
-    /// The line, with secrets blotted out.
+    /// The line, or what of a long one stands around the column, with secrets blotted out.
     pub text: String,
+    /// So many characters of the line stand before `text`.
+    pub skipped: usize,
 }
 
 /// All that was found in one configuration.
@@ -174,7 +176,7 @@ fn render_excerpt(spot: &Spot, out: &mut String) {
         out,
         format_args!("{}", format!("{number} | {}", spot.text).trim_end()),
     );
-    let indent = " ".repeat(spot.column - 1);
+    let indent = " ".repeat(spot.column - 1 - spot.skipped);
     line(
         out,
         format_args!("{gutter} | {indent}{}", "^".repeat(spot.width)),

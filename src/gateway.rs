@@ -46,14 +46,14 @@ const HEAD_SLACK_LINES: usize = 64;
 /// Runs the gateway of this file until a signal; says so once it listens.
 pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let (settings, report) = offline::load(file)?;
+    let (version, gateway) = (env!("CARGO_PKG_VERSION"), &settings.gateway.name);
+    tracing::info!(version, %gateway, config = %file.display(), "starting");
     for problem in &report.problems {
         tracing::warn!("{}: {}", report.file, problem.message);
     }
     for note in &report.notes {
         tracing::info!("{note}");
     }
-    let (version, gateway) = (env!("CARGO_PKG_VERSION"), &settings.gateway.name);
-    tracing::info!(version, %gateway, config = %file.display(), "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)

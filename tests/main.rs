@@ -12,6 +12,7 @@ mod http_events;
 mod imports;
 mod journal_format;
 mod journal_repair;
+mod limits;
 mod log_sim;
 mod logs;
 mod oracle;

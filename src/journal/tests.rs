@@ -16,8 +16,8 @@ use std::time::Duration;
 
 const SEGMENT_BYTES: u64 = 256 * 1024;
 
-struct House {
-    journal: Journal,
+pub(super) struct House {
+    pub(super) journal: Journal,
     keeper: Keeper,
     lane: LaneId,
     route: RouteId,
@@ -43,7 +43,7 @@ fn options(dir: &Path, clock: &Clock) -> JournalOptions {
     }
 }
 
-fn house(dir: &Path, clock: &Clock) -> House {
+pub(super) fn house(dir: &Path, clock: &Clock) -> House {
     let Opened {
         mut journal,
         mut keeper,
@@ -61,7 +61,7 @@ fn house(dir: &Path, clock: &Clock) -> House {
 }
 
 impl House {
-    fn submission(&self, id: Option<&str>, payload: &str) -> Submission {
+    pub(super) fn submission(&self, id: Option<&str>, payload: &str) -> Submission {
         let envelope = Envelope {
             principal: "anonymous".into(),
             source: "http".into(),

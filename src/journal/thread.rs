@@ -403,3 +403,38 @@ fn request_image(threads: &Threads) -> Option<CheckpointImage> {
         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::house;
+    use super::*;
+    use crate::clock::{Clock, Wall};
+    use crate::log::disk::RealDisk;
+
+    #[test]
+    fn above_its_limit_the_queue_refuses() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let house = house(dir.path(), &Clock::manual(Wall(1_000_000)));
+        // Nobody takes anything of it.
+        let handle = Handle {
+            threads: Arc::new(Threads {
+                queue: Mutex::default(),
+                journal_wakes: Condvar::new(),
+                keeper_wakes: Condvar::new(),
+                settle_room: Notify::new(),
+            }),
+            shared: Arc::clone(house.journal.shared()),
+            disk: Arc::new(RealDisk),
+            faults: Faults::none(),
+        };
+        let submission = house.submission(None, "x");
+        for _ in 0..MAX_QUEUED {
+            let queued = handle.submit(submission.clone());
+            assert!(queued.is_ok());
+        }
+        let refused = handle.submit(submission.clone()).err();
+        assert_eq!(refused, Some(Refusal::Busy));
+        handle.threads.lock().publishes.pop_front();
+        assert!(handle.submit(submission).is_ok());
+    }
+}

@@ -407,6 +407,21 @@ mod tests {
     }
 
     #[test]
+    fn the_metrics_that_the_docs_name_are_there() {
+        let page = render(&sample());
+        for file in ["docs/LIMITS.md", "docs/HTTP.md"] {
+            // Cargo runs tests in the package.
+            let text = std::fs::read_to_string(file).expect("the page is there");
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let names: Vec<_> = words.filter(|w| w.starts_with("causeway_")).collect();
+            assert!(!names.is_empty(), "{file}");
+            for name in names {
+                assert!(page.contains(&format!("# TYPE {name} ")), "{file}: {name}");
+            }
+        }
+    }
+
+    #[test]
     fn large_counts_stay_exact() {
         let mut status = sample();
         status.lanes[0].delivered = 1_234_567_890_123;

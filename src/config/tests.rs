@@ -135,6 +135,23 @@ fn the_defaults_are_the_documented_ones() {
     );
 }
 
+#[test]
+fn every_limit_is_documented() {
+    let defaults = include_str!("defaults.toml").split("[limits]").nth(1);
+    let table = defaults
+        .and_then(|rest| rest.split("\n[").next())
+        .expect("it is there");
+    let keys: Vec<&str> = table
+        .lines()
+        .filter_map(|l| Some(l.split_once(" = ")?.0))
+        .collect();
+    assert_eq!(keys.len(), 7, "{keys:?}");
+    let page = std::fs::read_to_string("docs/LIMITS.md").expect("the page is there");
+    for key in keys {
+        assert!(page.contains(&format!("| `limits.{key}` |")), "{key}");
+    }
+}
+
 /// The file says otherwise than every default, and parts of it than each other.
 fn everything() -> Settings {
     let text = std::fs::read_to_string("tests/config/good_everything_built.toml").expect("a case");

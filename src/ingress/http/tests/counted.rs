@@ -149,6 +149,29 @@ async fn connections_that_are_ended_are_counted() {
     assert_eq!(counted(&running.counters), []);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_counted() {
+    let running = start().await;
+    // More events than its buffers hold.
+    running.script.stream_end.send_replace(10_000_000);
+    let events = request(
+        "GET",
+        "/v1/streams/inbox",
+        "accept: text/event-stream\r\n",
+        b"",
+    );
+    let socket = send(running.address, &events).await;
+    let counted = async {
+        while running.counters.ended()[Ended::NotTaking as usize].1 == 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    // Hours of this clock.
+    let found = timeout(Duration::from_secs(10_000), counted).await;
+    assert!(found.is_ok(), "{:?}", running.counters.ended());
+    drop(socket);
+}
+
 /// They are counted just after the peer saw the end.
 async fn wait_for_ended(running: &Running, expected: [(Ended, u64); 4]) {
     let wait = async {

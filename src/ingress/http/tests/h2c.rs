@@ -251,6 +251,8 @@ async fn a_head_has_its_limits_in_http2_too() {
     assert_eq!(status, 431);
     assert_eq!(problem["type"], "urn:causeway:problem:head-too-large");
     assert_eq!(problem["limit"], HEAD_LINES);
+    let counted = running.counters.problems()[Kind::HeadTooLarge as usize];
+    assert_eq!(counted.1, 1);
 
     let mut long = post("a", "x");
     let value = "y".repeat(HEAD_BYTES).parse().expect("legal");
@@ -322,6 +324,7 @@ async fn an_idle_connection_is_closed_as_in_http1() {
         took >= serve::HEAD_TIMEOUT && took < serve::HEAD_TIMEOUT * 3 / 2,
         "{took:?}"
     );
+    assert_eq!(running.counters.ended()[Ended::Silent as usize].1, 1);
 }
 
 #[tokio::test]
@@ -370,6 +373,7 @@ async fn an_answer_that_is_not_taken_ends_the_connection() {
         );
         drop(answer);
     }
+    assert_eq!(running.counters.ended()[Ended::NotTaking as usize].1, 2);
 }
 
 #[tokio::test]

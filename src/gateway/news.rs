@@ -272,7 +272,10 @@ mod tests {
             error: "no answer".into(),
         };
         assert_eq!(eye.look(&view(5, 0, Running), at(1)), []);
-        assert_eq!(eye.look(&view(6, 1, Running), at(2)), [fails.clone()]);
+        assert_eq!(
+            eye.look(&view(6, 1, Running), at(2)),
+            std::slice::from_ref(&fails)
+        );
         // Further attempts, and long waits between them, are no news.
         assert_eq!(eye.look(&view(9, 2, Running), at(3)), []);
         assert_eq!(eye.look(&view(9, 2, Running), at(60)), []);

@@ -95,6 +95,14 @@ impl Problem {
 }
 
 impl Problem {
+    /// The members of a limit that was met.
+    fn over(self, what: &str, actual: usize, limit: usize, setting: &str) -> Self {
+        self.with("what", what)
+            .with("actual", actual)
+            .with("limit", limit)
+            .with("setting", setting)
+    }
+
     /// Its JSON.
     pub(super) fn body(&self) -> impl Serialize + '_ {
         Body {
@@ -144,20 +152,14 @@ impl From<Refusal> for Problem {
                 "Too large",
                 detail,
             )
-            .with("what", what)
-            .with("actual", actual)
-            .with("limit", limit)
-            .with("setting", setting),
+            .over(what, actual, limit, setting),
             Refusal::TooMany {
                 what,
                 actual,
                 limit,
                 setting,
             } => Self::new(StatusCode::BAD_REQUEST, Kind::TooMany, "Too many", detail)
-                .with("what", what)
-                .with("actual", actual)
-                .with("limit", limit)
-                .with("setting", setting),
+                .over(what, actual, limit, setting),
             Refusal::IdNeeded(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 Kind::IdNeeded,

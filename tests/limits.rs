@@ -230,6 +230,12 @@ fn a_full_journal_refuses() {
     assert!(detail.contains("[journal] max_bytes"), "{detail}");
     let ready = gateway.ready().expect("an answer");
     assert_eq!(ready.status, 503, "{ready}");
+    let deadline = Instant::now() + PATIENCE;
+    let words = "publishes are refused: [journal] max_bytes is reached";
+    while !gateway.log_tail().contains(words) {
+        assert!(Instant::now() < deadline, "the log says nothing of it");
+        thread::sleep(POLL);
+    }
 }
 
 #[test]

@@ -4,6 +4,9 @@
 use crate::support::client::Client;
 use crate::support::metrics;
 use crate::support::process::{Gateway, program};
+use axum::body::Body;
+use axum::http::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -119,6 +122,30 @@ fn publish_all(gateway: &Gateway) {
     }
 }
 
+/// The one library here that logs by itself is HTTP/2's.
+fn publish_by_http2(gateway: &Gateway) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let address = gateway.http;
+    let published = async {
+        let socket = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("there");
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let shaken = builder.handshake(TokioIo::new(socket)).await;
+        let (mut requests, connection) = shaken.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let request = Request::post(format!("http://{address}/v1/topics/all/h2"));
+        let request = request.body(Body::from(MARKER)).expect("legal");
+        let answer = requests.send_request(request).await.expect("an answer");
+        connection.abort();
+        answer.status().as_u16()
+    };
+    assert!(matches!(runtime.block_on(published), 200 | 202));
+}
+
 /// What no HTTP is made of, and half of a request.
 fn send_nonsense(gateway: &Gateway) {
     for (bytes, is_answered) in [
@@ -184,6 +211,7 @@ fn the_log_is_json_and_has_no_payload_in_it() {
     gateway.start().unwrap();
     publish_all(&gateway);
     send_nonsense(&gateway);
+    publish_by_http2(&gateway);
     wait("flaky", || settled(&gateway, "flaky"));
     wait("picky", || settled(&gateway, "picky"));
     for words in [
@@ -212,6 +240,15 @@ fn the_log_is_json_and_has_no_payload_in_it() {
         );
         assert!(line["timestamp"].is_string(), "{line}");
     }
+    let of_http2 = all.iter().any(|line| {
+        line["target"]
+            .as_str()
+            .is_some_and(|t| t.starts_with("h2::"))
+    });
+    assert!(
+        of_http2,
+        "HTTP/2 logs nothing any more: nothing is shown of it here"
+    );
     let lines = &lines(&first);
     assert_eq!(
         said(lines, None, "starting")["version"],
@@ -246,14 +283,14 @@ fn the_log_is_json_and_has_no_payload_in_it() {
     let end = said(lines, None, "stopped");
     assert_eq!(
         (&end["next_position"], &end["pending"]),
-        (&6.into(), &1.into())
+        (&7.into(), &1.into())
     );
     // The next start tells what it found.
     let again = all[lines.len()..].to_vec();
     let opened = said(&again, None, "journal open");
     assert_eq!(
         (&opened["next_position"], &opened["pending"]),
-        (&6.into(), &1.into())
+        (&7.into(), &1.into())
     );
 }
 

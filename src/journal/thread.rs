@@ -24,7 +24,8 @@ const SETTLE_LINGER: Duration = Duration::from_millis(100);
 const KEEPER_TICK: Duration = Duration::from_millis(100);
 /// While the log has no room its thread looks again this often.
 const STALL_TICK: Duration = Duration::from_millis(20);
-/// Publishes that may wait; more are refused. The doors' own limits are tighter.
+/// Publishes that may wait in the queue; more are refused. As many, and what was in the queue then,
+/// may be left over by a step that had no room. Clients that stay meet the doors' own limits first.
 const MAX_QUEUED: usize = 100_000;
 /// Groups of settlements that may wait.
 const MAX_SETTLE_GROUPS: usize = 1024;
@@ -331,10 +332,12 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
     }
     if work.publishes.is_empty() {
         std::mem::swap(&mut work.publishes, &mut queue.publishes);
-    } else {
+        work.replies.append(&mut queue.replies);
+    } else if work.publishes.len() < MAX_QUEUED {
         work.publishes.append(&mut queue.publishes);
+        work.replies.append(&mut queue.replies);
     }
-    work.replies.append(&mut queue.replies);
+    // Else what the last step left over goes first: the queue fills, and refuses.
     work.settlements.append(&mut queue.settlements);
     queue.settlements_since = None;
     threads.settle_room.notify_waiters();
@@ -434,7 +437,19 @@ mod tests {
         }
         let refused = handle.submit(submission.clone()).err();
         assert_eq!(refused, Some(Refusal::Busy));
-        handle.threads.lock().publishes.pop_front();
-        assert!(handle.submit(submission).is_ok());
+        drop(handle.threads.lock().publishes.pop_front());
+        drop(handle.threads.lock().replies.pop_front());
+        assert!(handle.submit(submission.clone()).is_ok());
+
+        // While steps have no room what waits doesn't grow behind the queue's back.
+        let mut work = Work::default();
+        for round in 0..3 {
+            work.stalled = true;
+            take_work(&handle.threads, &mut work);
+            assert_eq!(work.publishes.len(), MAX_QUEUED, "round {round}");
+            assert_eq!(work.replies.len(), MAX_QUEUED, "round {round}");
+            while handle.submit(submission.clone()).is_ok() {}
+        }
+        assert_eq!(handle.threads.lock().publishes.len(), MAX_QUEUED);
     }
 }

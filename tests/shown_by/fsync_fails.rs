@@ -97,6 +97,7 @@ fn a_failed_fsync_is_final_until_the_restart() {
     };
     let (acked, refused) = publish_until_refused(&gateway);
     wait_until_unready(&gateway);
+    wait_until_logged(&gateway);
     gateway.kill();
     tracer.ended();
     let injected = wait_for_injected(&gateway);
@@ -245,6 +246,15 @@ fn publish_until_refused(gateway: &Gateway) -> (Vec<String>, Vec<String>) {
         }
     }
     panic!("{MOST_PUBLISHES} publishes and no refusal");
+}
+
+fn wait_until_logged(gateway: &Gateway) {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    let words = "the journal takes no writes until the gateway is restarted";
+    while !gateway.log_tail().contains(words) {
+        assert!(Instant::now() < deadline, "the log says nothing of it");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn wait_until_unready(gateway: &Gateway) {

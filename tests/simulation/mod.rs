@@ -183,9 +183,10 @@ mod planted {
 
     #[test]
     fn an_ack_before_the_sync_is_seen() {
+        // By what a crash lost, or before that by ledgers that lack what was acknowledged.
         is_seen(
             Fault::AckBeforeFsync,
-            &["were acknowledged, recovery found"],
+            &["were acknowledged, recovery found", "they should be"],
         );
     }
 

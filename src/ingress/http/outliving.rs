@@ -55,3 +55,43 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Outliving<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::sync::{Semaphore, oneshot};
+
+    /// A connection of HTTP/1.1 notices late that its client is gone; a reset stream of HTTP/2 drops
+    /// its request at once.
+    #[tokio::test]
+    async fn a_dropped_publish_goes_on_and_keeps_its_share() {
+        let in_flight = Arc::new(Semaphore::new(3));
+        let share = Arc::clone(&in_flight).try_acquire_many_owned(3);
+        let (stored, stores) = oneshot::channel();
+        let (done, ends) = oneshot::channel();
+        let publish = async move {
+            let _: Result<(), _> = stores.await;
+            done.send(()).expect("the test waits for it");
+        };
+        let mut begun = Box::pin(Outliving::new(publish, share.expect("free")));
+        assert!(begun.as_mut().now_or_never().is_none());
+        drop(begun);
+        tokio::task::yield_now().await;
+        assert_eq!(in_flight.available_permits(), 0);
+        stored.send(()).expect("it goes on");
+        ends.await.expect("it comes to its end");
+        let all = in_flight.acquire_many(3).await;
+        assert!(all.is_ok(), "the share comes back");
+    }
+
+    #[tokio::test]
+    async fn a_panic_stays_inside() {
+        let in_flight = Arc::new(Semaphore::new(1));
+        let share = Arc::clone(&in_flight).try_acquire_owned();
+        let publish = async { panic!("planted by the test") };
+        let ended: thread::Result<()> = Outliving::new(publish, share.expect("free")).await;
+        assert!(ended.is_err());
+        assert_eq!(in_flight.available_permits(), 1);
+    }
+}

@@ -9,7 +9,7 @@
 
 use super::body;
 use super::chunks::Chunks;
-use super::coding::{Coding, Decoder};
+use super::coding::{Coding, Decoder, Desk};
 use super::front::Front;
 use super::kind::Kind;
 use super::line::Line;
@@ -51,8 +51,10 @@ const KEYS: usize = 4 * LINES_IN_FLIGHT;
 const LINE_OVERHEAD_BYTES: usize = 16 << 10;
 
 /// A line holds a payload as JSON or base64, and text in which every other character is escaped.
-const fn line_limit(payload_bytes: usize) -> usize {
-    2 * payload_bytes + LINE_OVERHEAD_BYTES
+/// One that is more than all bytes in flight would never find room.
+fn line_limit(bodies: &Desk) -> usize {
+    let limit = 2 * bodies.payload_limit + LINE_OVERHEAD_BYTES;
+    limit.min(bodies.in_flight_limit)
 }
 
 pub(super) async fn publish<F: Front>(
@@ -69,13 +71,15 @@ pub(super) async fn publish<F: Front>(
     };
     let (sender, results) = mpsc::channel(RESULT_CHUNKS);
     let batch = Batch {
-        splitter: Splitter::new(line_limit(http.bodies.payload_limit)),
+        splitter: Splitter::new(line_limit(&http.bodies)),
         stop: http.stop.clone(),
         partial: body::empty_share(&http.bodies.in_flight),
         http,
         body,
         chains: HashMap::new(),
         keys_are_full: false,
+        keys_are_lost: false,
+        no_room: None,
         in_flight: FuturesOrdered::new(),
         out: Vec::new(),
         sender,
@@ -127,7 +131,11 @@ struct Batch<F: Front> {
     chains: HashMap<Bytes, Chain>,
     /// Too many keys had a line refused: lines of others can't be told from theirs any more.
     keys_are_full: bool,
+    /// A line was refused for want of room before its key was read: every key is held back.
+    keys_are_lost: bool,
     in_flight: FuturesOrdered<Waiting>,
+    /// Why the line that isn't complete is passed over, though it isn't too long.
+    no_room: Option<Problem>,
     /// The share of the line that isn't complete.
     partial: OwnedSemaphorePermit,
     out: Vec<u8>,
@@ -180,10 +188,13 @@ impl<F: Front> Batch<F> {
     async fn take(&mut self, cut: Cut) {
         let mut share = self.take_share();
         let waiting = match cut {
-            Cut::TooLong => failed(self.too_long()),
+            Cut::TooLong => failed(self.no_room.take().unwrap_or_else(|| self.too_long())),
             Cut::Line(line) => match self.room(&mut share, line.len()).await {
                 Ok(()) => self.hand_over(&line, share),
-                Err(problem) => failed(problem),
+                Err(problem) => {
+                    self.hold_back_key(&line);
+                    failed(problem)
+                }
             },
         };
         while self.in_flight.len() >= LINES_IN_FLIGHT
@@ -222,10 +233,24 @@ impl<F: Front> Batch<F> {
     async fn hold_partial(&mut self) {
         let mut share = self.take_share();
         let bytes = self.splitter.held_bytes();
-        if bytes > 0 && self.room(&mut share, bytes).await.is_err() {
-            self.splitter.skip();
+        match self.room(&mut share, bytes).await {
+            Ok(()) if bytes > 0 => self.partial = share,
+            Ok(()) => {}
+            Err(problem) => {
+                // Its key isn't read, so it may be that of any line behind it.
+                self.keys_are_lost = true;
+                self.no_room = Some(problem);
+                self.splitter.skip();
+            }
         }
-        self.partial = share;
+    }
+
+    /// The line is refused for now: what is behind it of its key waits for it.
+    fn hold_back_key(&mut self, line: &[u8]) {
+        let key = Line::read(line).and_then(|line| line.key());
+        if let Ok(Some(key)) = key {
+            self.chain(key).break_at_hand_over(true);
+        }
     }
 
     fn hand_over(&mut self, line: &[u8], share: OwnedSemaphorePermit) -> Waiting {
@@ -262,20 +287,17 @@ impl<F: Front> Batch<F> {
                 .retain(|_, chain| chain.is_broken() || !chain.is_sole());
             self.keys_are_full |= self.chains.len() >= KEYS;
         }
-        if let Some(chain) = self.chains.get(&key) {
-            return chain.clone();
-        }
-        let chain = Chain::default();
-        if self.keys_are_full {
+        let known = self.chains.get(&key).cloned();
+        if self.keys_are_lost || (self.keys_are_full && known.is_none()) {
+            let chain = known.unwrap_or_default();
             chain.break_at_hand_over(true);
-        } else {
-            self.chains.insert(key, chain.clone());
+            return chain;
         }
-        chain
+        known.unwrap_or_else(|| self.chains.entry(key).or_default().clone())
     }
 
     fn too_long(&self) -> Problem {
-        let limit = line_limit(self.http.bodies.payload_limit);
+        let limit = line_limit(&self.http.bodies);
         Refusal::TooLarge {
             what: "the line",
             // At least: it isn't read to its end.

@@ -170,6 +170,8 @@ impl Decoder {
 pub(super) struct Desk {
     pub payload_limit: usize,
     pub in_flight: Arc<Semaphore>,
+    /// All of it.
+    pub in_flight_limit: usize,
     /// `DECODED_AT_ONCE` places.
     decoding: Semaphore,
 }
@@ -180,6 +182,7 @@ impl Desk {
         Self {
             payload_limit: limits.payload_bytes,
             in_flight: Arc::new(Semaphore::new(in_flight_bytes)),
+            in_flight_limit: in_flight_bytes,
             decoding: Semaphore::new(DECODED_AT_ONCE),
         }
     }

@@ -6,6 +6,7 @@ use super::harness::{
     Answer, House, PATIENCE, PAYLOAD_LIMIT, Running, answer, finished, house, request, send, start,
 };
 use axum::body::Body;
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
@@ -200,6 +201,61 @@ async fn results_come_while_the_body_does() {
     let text = String::from_utf8_lossy(&seen).into_owned();
     assert_eq!(text.matches("\"status\":202").count(), 5, "{text}");
     assert_eq!(ids(&running), ["1", "2", "3", "4", "5"]);
+}
+
+/// Others hold most of the bytes in flight: a line that finds no room, whole or begun, is refused for
+/// now, and holds back its key; of a begun one, whose key isn't read, every key.
+#[tokio::test]
+async fn a_line_without_room_is_refused_for_now() {
+    let data = "y".repeat(600);
+    let long = format!("{{\"topic\":\"a\",\"key\":\"k\",\"id\":\"1\",\"data\":\"{data}\"}}\n");
+    let rest = [
+        line("a", "2", ",\"key\":\"k\""),
+        line("a", "3", ",\"key\":\"other\""),
+        line("a", "4", ""),
+    ]
+    .concat();
+    let whole = [long.as_str(), &rest].concat();
+    for (first, expected) in [
+        (long.len(), [503, 503, 202, 202]),
+        (long.len() - 20, [503, 503, 503, 202]),
+    ] {
+        let House {
+            router,
+            script,
+            stop: _running,
+            ..
+        } = house();
+        let call = |request| TowerToHyperService::new(router.clone()).call(request);
+        let held = Request::post("/v1/topics/held/1").body(Body::from(vec![b'x'; PAYLOAD_LIMIT]));
+        let held = tokio::spawn(call(held.expect("legal")));
+        while script.envelopes.lock().expect("no panic").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let (pieces, chunks) = tokio::sync::mpsc::channel(2);
+        let request = Request::post("/v1/batch").body(Body::new(Results(chunks)));
+        let answer = call(request.expect("legal")).await.expect("it is answered");
+        for piece in [&whole[..first], &whole[first..]] {
+            let piece = Bytes::copy_from_slice(piece.as_bytes());
+            pieces.send(piece).await.expect("it is read");
+        }
+        drop(pieces);
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("it ends")
+            .to_bytes();
+        let got: Vec<Value> = body
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("a line of JSON"))
+            .collect();
+        assert_eq!(statuses(&got), expected, "{got:?}");
+        assert_eq!(got[0]["type"], "urn:causeway:problem:in-flight-full");
+        assert_eq!(got[1]["type"], "urn:causeway:problem:earlier-refused");
+        held.abort();
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ const BATCH_CONNECTIONS: usize = 8;
 /// Of utime and stime in /proc/PID/stat.
 const TICKS_A_SECOND: f64 = 100.0;
 const SLOW_SYNC_MS: u64 = 5;
+const SLOW_SYNC: &str = "fsync of 5 ms more";
 /// What the journal writes for a publish of 256 bytes, about.
 const RECORD_BYTES: usize = 512;
 
@@ -46,7 +47,7 @@ pub fn http(size: Size) -> Vec<Row> {
     let time = Duration::from_millis(size.of(2_000));
     let null = NullServer::start();
     let mut rows = Vec::new();
-    let plain = gateway(None);
+    let plain = plain();
     for body in BODIES {
         for connections in CONNECTIONS {
             let shape = Shape::publish(body, connections);
@@ -55,33 +56,31 @@ pub fn http(size: Size) -> Vec<Row> {
     }
     rows.push(tail(&plain, &null, size, time));
     rows.push(batches(&plain, size, time));
-    let slow = gateway(Some(SLOW_SYNC_MS));
-    for connections in [1, 256] {
-        let shape = Shape::publish(256, connections);
-        rows.push(beside(
-            &slow,
-            &null,
-            &shape,
-            size,
-            time,
-            "fsync of 5 ms more",
-        ));
+    if let Some(slow) = slow() {
+        for connections in [1, 256] {
+            let shape = Shape::publish(256, connections);
+            rows.push(beside(&slow, &null, &shape, size, time, SLOW_SYNC));
+        }
     }
     rows
 }
 
-fn gateway(sync_delay_ms: Option<u64>) -> Gateway {
-    let slow = sync_delay_ms.and_then(|ms| Some((super::memory::faults_program()?, ms)));
-    let mut gateway = match slow {
-        Some((program, ms)) => {
-            let mut gateway = Gateway::new(&program, SETTINGS);
-            gateway.variable("CAUSEWAY_SYNC_DELAY_MS", &ms.to_string());
-            gateway
-        }
-        None => Gateway::new(&program(), SETTINGS),
-    };
+fn plain() -> Gateway {
+    let mut gateway = Gateway::new(&program(), SETTINGS);
     gateway.start().expect("it starts");
     gateway
+}
+
+/// None without the faults build, whose disk can be slowed down.
+fn slow() -> Option<Gateway> {
+    let Some(program) = super::memory::faults_program() else {
+        eprintln!("left out: a slow fsync needs the faults build; run it by `cargo xtask bench`");
+        return None;
+    };
+    let mut gateway = Gateway::new(&program, SETTINGS);
+    gateway.variable("CAUSEWAY_SYNC_DELAY_MS", &SLOW_SYNC_MS.to_string());
+    gateway.start().expect("it starts");
+    Some(gateway)
 }
 
 /// What one run of the load came to.
@@ -124,7 +123,7 @@ fn beside(
     let of = |all: &[Run], figure: fn(&Run) -> f64| median(all.iter().map(figure).collect());
     let (real_rate, null_rate) = (of(&real, |r| r.rate), of(&nothing, |r| r.rate));
     let sync_seconds = median(syncs)
-        + if sync.contains("5 ms") {
+        + if sync == SLOW_SYNC {
             SLOW_SYNC_MS as f64 / 1e3
         } else {
             0.0

@@ -55,17 +55,6 @@ pub(super) fn compact(json: &str) -> String {
     out
 }
 
-/// `application/json`, `text/json` and whatever ends in `+json`; parameters don't matter.
-pub(super) fn is_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! What must not: I/O, clocks, policies, anything that knows a protocol or a file.
 
 mod chain;
+mod content_type;
 mod delivery;
 mod delivery_id;
 mod envelope;
@@ -16,6 +17,7 @@ mod set;
 pub mod wire;
 
 pub use chain::Chain;
+pub use content_type::is_json;
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
 pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};

@@ -3,7 +3,7 @@
 use super::Publish;
 use super::input::Line;
 use crate::cli::exit::Failure;
-use crate::cli::text::is_json;
+use crate::message::is_json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! One message of a stream's page as one line.
 
-use crate::cli::text::{CYAN, DIM, compact, escaped, is_json, paint};
+use crate::cli::text::{CYAN, DIM, compact, escaped, paint};
+use crate::message::is_json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

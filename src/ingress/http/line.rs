@@ -3,9 +3,8 @@
 //! What a stream's page shows of a record can be sent as a line: `key_base64`, and headers whose value
 //! is `{"base64": …}` or a list, are read as `page` writes them.
 
-use super::page::is_json;
 use super::problem::Problem;
-use crate::message::{Envelope, Header, MessageId};
+use crate::message::{Envelope, Header, MessageId, is_json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

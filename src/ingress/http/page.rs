@@ -8,7 +8,7 @@
 
 use super::front::{Page, StreamRecord};
 use super::time::show_rfc3339;
-use crate::message::Header;
+use crate::message::{Header, is_json};
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -81,17 +81,6 @@ fn write_data<M: SerializeMap>(
         return map.serialize_entry("data", text);
     }
     map.serialize_entry("data_base64", &Base64(payload))
-}
-
-/// `application/json`, `text/json` and whatever ends in `+json`; parameters don't matter.
-pub(super) fn is_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
 
 impl Serialize for Headers<'_> {

@@ -25,6 +25,7 @@ pub struct Faulty {
     key_order: KeyOrder,
     /// Of one attempt; `None` waits for ever.
     timeout: Option<Duration>,
+    rest: Duration,
     state: Arc<Mutex<State>>,
 }
 
@@ -114,6 +115,7 @@ impl Faulty {
         Self {
             key_order,
             timeout,
+            rest: Duration::ZERO,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -121,6 +123,17 @@ impl Faulty {
     #[must_use]
     pub fn key_order(&self) -> KeyOrder {
         self.key_order
+    }
+
+    /// Its lane rests between batches, as that of a stream does.
+    #[must_use]
+    pub fn resting(self, rest: Duration) -> Self {
+        Self { rest, ..self }
+    }
+
+    #[must_use]
+    pub const fn rest(&self) -> Duration {
+        self.rest
     }
 
     /// From now on it behaves by another script.

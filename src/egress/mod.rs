@@ -69,7 +69,7 @@ impl Egress {
             Self::Stream(_) => Duration::from_millis(2),
             Self::Nowhere => Duration::ZERO,
             #[cfg(any(test, feature = "faults"))]
-            Self::Faulty(_) => Duration::ZERO,
+            Self::Faulty(faulty) => faulty.rest(),
         }
     }
 

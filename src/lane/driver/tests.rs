@@ -288,6 +288,33 @@ async fn shows(rig: &mut Rig, state: &str) -> LaneView {
     view
 }
 
+/// A batch waits for others to join it, for an hour here, unless somebody waits for it.
+#[tokio::test]
+async fn a_lane_rests_between_batches_that_nobody_waits_for() {
+    let faulty = Faulty::in_memory(script(""), KeyOrder::OneAtATime, None);
+    let resting = faulty.resting(Duration::from_secs(3_600));
+    let rig = spawn(resting, Limits::default(), Ends::default());
+    rig.ends.feed.publish([delivery(0, 0, "first")]);
+    rig.ends.feed.wait_for_settled(1).await;
+    rig.ends.feed.publish([delivery(1, 1, "rests")]);
+    let taken = async {
+        while rig.ends.feed.inner().next < 2 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("taken");
+    assert_eq!(rig.ends.feed.inner().settled.len(), 1);
+
+    let mut awaited = delivery(2, 2, "awaited");
+    let message = Arc::get_mut(&mut awaited.message).expect("just made");
+    message.plan.ack = Ack::Delivered;
+    rig.ends.feed.publish([awaited]);
+    rig.ends.feed.wait_for_settled(3).await;
+}
+
 #[tokio::test]
 async fn everything_is_settled_once_and_in_the_order_of_its_key() {
     let text = "seed 3; payload=bad reject; delay 0..2; retry 20%; unknown 10%; lost 5%; hang 1%";

@@ -1,7 +1,7 @@
 //! Data folders that the gateway can't use: it says which, why and what to do, ends with exit code 1,
 //! and what is in them stays as it is.
 
-use crate::support::process::{Gateway, START_LIMIT, plain_program, program};
+use crate::support::process::{ALL_TO_INBOX, Gateway, START_LIMIT, plain_program, program};
 use crate::support::skip::skipped;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 const MESSAGES: usize = 5;
 
-const SETTINGS: &str = r##"
-[destinations.inbox]
-type = "stream"
-
-[[routes]]
-name = "all"
-topic = "#"
-to = ["inbox"]
-"##;
-
 /// The machine's own disk, where there is a build for it.
 fn gateway() -> Gateway {
-    Gateway::new(&plain_program().unwrap_or_else(program), SETTINGS)
+    Gateway::new(&plain_program().unwrap_or_else(program), ALL_TO_INBOX)
 }
 
 /// Starts it and waits for its end; what it said at last, and not before.

@@ -3,21 +3,11 @@
 
 use crate::support::client::Client;
 use crate::support::metrics;
-use crate::support::process::{Gateway, program};
+use crate::support::process::{ALL_TO_INBOX, Gateway, program};
 use serde_json::json;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const SETTINGS: &str = r##"
-[destinations.inbox]
-type = "stream"
-
-[[routes]]
-name = "all"
-topic = "#"
-to = ["inbox"]
-"##;
-
 /// The path's topic, and the status, type and a part of the words of its refusal.
 fn refused() -> Vec<(String, u16, &'static str, &'static str)> {
     let long = "a".repeat(513);
@@ -61,7 +51,7 @@ fn problems(gateway: &Gateway, kind: &str) -> f64 {
 
 #[test]
 fn bad_topics_are_refused_and_nothing_of_them_is_kept() {
-    let mut gateway = Gateway::new(&program(), SETTINGS);
+    let mut gateway = Gateway::new(&program(), ALL_TO_INBOX);
     gateway.start().unwrap();
     let all = refused();
     for (topic, status, kind, words) in &all {

@@ -3,23 +3,13 @@
 
 use super::ANSWER_LIMIT;
 use crate::support::client::Client;
-use crate::support::process::{Gateway, program};
-
-const SETTINGS: &str = r#"
-[destinations.inbox]
-type = "stream"
-
-[[routes]]
-name = "all"
-topic = "all/#"
-to = ["inbox"]
-"#;
+use crate::support::process::{ALL_TO_INBOX, Gateway, program};
 
 const ORIGIN: (&str, &str) = ("origin", "https://evil.example");
 
 #[test]
 fn a_foreign_page_can_neither_publish_nor_order() {
-    let mut gateway = Gateway::new(&program(), SETTINGS);
+    let mut gateway = Gateway::new(&program(), ALL_TO_INBOX);
     gateway.start().unwrap();
     let mut http = gateway.client(ANSWER_LIMIT);
     let mut admin = Client::new(gateway.admin, ANSWER_LIMIT);

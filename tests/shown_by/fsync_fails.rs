@@ -2,7 +2,7 @@
 //! runs: refusals, health red, no ack for what was not stored, and a clean restart.
 
 use super::{ANSWER_LIMIT, insist, publish, say, stream_ids};
-use crate::support::process::{Gateway, START_LIMIT, plain_program};
+use crate::support::process::{ALL_TO_INBOX, Gateway, START_LIMIT, plain_program};
 use crate::support::skip::skipped;
 use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,16 +12,6 @@ use std::time::{Duration, Instant};
 const TEST: &str = "shown_by::fsync_fails";
 const MOST_PUBLISHES: usize = 2_000;
 const AFTER_FAILURE: usize = 20;
-
-const SETTINGS: &str = r#"
-[destinations.inbox]
-type = "stream"
-
-[[routes]]
-name = "all"
-topic = "all/#"
-to = ["inbox"]
-"#;
 
 /// What strace is told, at the start as later: from a thread's third sync on, each fails. It counts
 /// for each thread by itself, from where it attached.
@@ -123,7 +113,7 @@ fn plain_gateway() -> Option<Gateway> {
         );
         return None;
     };
-    Some(Gateway::new(&program, SETTINGS))
+    Some(Gateway::new(&program, ALL_TO_INBOX))
 }
 
 fn strace_works() -> bool {

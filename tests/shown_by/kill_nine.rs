@@ -2,7 +2,7 @@
 //! ten times: the stream holds every acknowledged id once.
 
 use super::{ANSWER_LIMIT, full_size, insist, say, stream_ids};
-use crate::support::process::{Gateway, plain_program, program};
+use crate::support::process::{ALL_TO_INBOX, Gateway, plain_program, program};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,16 +15,6 @@ const SMALL_MESSAGES: usize = 5_500;
 /// Between two kills.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(120);
 
-const SETTINGS: &str = r#"
-[destinations.inbox]
-type = "stream"
-
-[[routes]]
-name = "all"
-topic = "all/#"
-to = ["inbox"]
-"#;
-
 #[test]
 fn every_acknowledged_id_is_in_the_stream_once() {
     let messages = if full_size() {
@@ -33,7 +23,7 @@ fn every_acknowledged_id_is_in_the_stream_once() {
         SMALL_MESSAGES
     };
     let program = plain_program().unwrap_or_else(program);
-    let mut gateway = Gateway::new(&program, SETTINGS);
+    let mut gateway = Gateway::new(&program, ALL_TO_INBOX);
     gateway.start().unwrap();
     let started = Instant::now();
     let acked = AtomicUsize::new(0);

@@ -35,6 +35,17 @@ pub fn plain_program() -> Option<PathBuf> {
     env::var_os("CAUSEWAY_TEST_PLAIN_BIN").map(PathBuf::from)
 }
 
+/// The smallest settings that do something.
+pub const ALL_TO_INBOX: &str = r##"
+[destinations.inbox]
+type = "stream"
+
+[[routes]]
+name = "all"
+topic = "#"
+to = ["inbox"]
+"##;
+
 pub struct Gateway {
     folder: TempDir,
     program: PathBuf,

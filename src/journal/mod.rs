@@ -89,7 +89,7 @@ impl Submission {
     /// Encodes and checksums the message: the one copy of its payload.
     #[must_use]
     pub fn new(message: Arc<Message>, fingerprint: Option<Fingerprint>) -> Self {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(crate::message::record::usual_bytes(&message));
         crate::message::record::encode(&message, fingerprint.as_ref(), &mut body);
         let sole = match &message.plan.targets[..] {
             [only] if only.dead_letter.is_none() => Some(SoleTarget {

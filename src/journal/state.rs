@@ -236,10 +236,10 @@ impl Shared {
             self.read_catalog(|names| TargetState {
                 route: names
                     .route(*route)
-                    .map_or_else(String::new, |r| r.name.to_string()),
+                    .map_or_else(|| "".into(), |r| Arc::clone(&r.name)),
                 destination: names
                     .lane(*lane)
-                    .map_or_else(String::new, |l| l.name.to_string()),
+                    .map_or_else(|| "".into(), |l| Arc::clone(&l.name)),
                 state: self.state_of(at, *lane),
             })
         };

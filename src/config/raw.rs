@@ -9,7 +9,7 @@ use super::settings::{Dedup, Gateway, Journal};
 use crate::door::identity::{IdentityRule, PayloadPath, Scope};
 use crate::door::limits::Limits;
 use crate::message::{Ack, Guarantee};
-use crate::routing::{OnFull, OnReject, Pattern, Unrouted};
+use crate::routing::{OnError, OnFull, OnReject, Pattern, Unrouted};
 pub(super) use routes::{Kind, RawDestination, RawRoute, RawTarget};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -66,14 +66,6 @@ pub(super) struct Policies {
     pub retry_max: Option<Duration>,
     pub retry_give_up_after: Option<Duration>,
     pub dead_letters_max_bytes: Option<u64>,
-}
-
-/// What becomes of an envelope that can't be rendered for a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnError {
-    Reject,
-    Skip,
-    DeadLetter,
 }
 
 pub(super) fn read(reader: &Reader<'_>) -> Raw {

@@ -1,7 +1,7 @@
 //! Causeway, a message gateway that promises, and proves it. See docs/ARCHITECTURE.md.
 //!
 //! One way: ingress → door → routing → journal → lane → egress. Foundations (`message`, `clock`,
-//! `log`) are open to all rooms; otherwise imports go right only, and a test checks it.
+//! `log`, `expression`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod admin;
 pub mod cli;
@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod door;
 pub mod egress;
+pub mod expression;
 pub mod faults;
 pub mod gateway;
 pub mod ingress;

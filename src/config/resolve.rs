@@ -3,13 +3,14 @@
 
 use super::names::nearest;
 use super::path::Path;
-use super::raw::{Kind, OnError, Policies, Raw, RawDestination, RawRoute, RawTarget};
+use super::raw::{Kind, Policies, Raw, RawDestination, RawRoute, RawTarget};
 use super::reader::Reader;
 use super::settings::{
     Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
 };
+use crate::expression::Template;
 use crate::message::Guarantee;
-use crate::routing::{OnReject, RouteSpec, TargetSpec};
+use crate::routing::{OnError, OnReject, RouteSpec, Span, TargetSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -194,6 +195,13 @@ impl<'a> Context<'a> {
         Some(RouteSpec {
             name: raw.name.clone()?,
             pattern: raw.pattern.clone()?,
+            from: Vec::new(),
+            headers: Vec::new(),
+            headers_any: Vec::new(),
+            when: None,
+            transform: None,
+            stop: false,
+            on_error: raw.policies.on_error.or(defaults.on_error)?,
             ack: raw.policies.ack.or(defaults.ack)?,
             ack_timeout: raw.policies.ack_timeout.or(defaults.ack_timeout)?,
             targets: targets.into_iter().collect::<Option<_>>()?,
@@ -225,8 +233,15 @@ impl<'a> Context<'a> {
         Some(TargetSpec {
             destination: name.to_owned(),
             guarantee,
-            topic: raw.topic.clone(),
-            delay,
+            topic: raw
+                .topic
+                .as_deref()
+                .and_then(|t| Template::parse(t, &[]).ok()),
+            key: None,
+            headers: None,
+            priority: None,
+            delay: delay.map(Span::Fixed),
+            ttl: None,
             on_full: route
                 .policies
                 .on_full

@@ -128,7 +128,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((route.ack, route.ack_timeout), (Ack::Stored, seconds(30)));
     let target = &route.targets[0];
     assert_eq!(target.guarantee, Guarantee::AtLeastOnce);
-    assert_eq!((&target.topic, target.delay), (&None, None));
+    assert_eq!((&target.topic, &target.delay), (&None, &None));
     assert_eq!(
         (target.on_full, target.on_reject),
         (OnFull::Refuse, OnReject::Skip)
@@ -221,8 +221,14 @@ fn a_route_overrides_its_destinations() {
     assert_eq!((orders.ack, orders.ack_timeout), (Ack::Stored, seconds(6)));
     assert_eq!((rest.ack, rest.ack_timeout), (Ack::Delivered, seconds(5)));
     assert_eq!(orders.targets[0].guarantee, Guarantee::ExactlyOnce);
-    assert_eq!(orders.targets[0].topic.as_deref(), Some("all ${orders}"));
-    assert_eq!(orders.targets[1].delay, Some(seconds(5)));
+    assert_eq!(
+        orders.targets[0].topic.as_ref().and_then(|t| t.as_plain()),
+        Some("all ${orders}")
+    );
+    assert_eq!(
+        orders.targets[1].delay,
+        Some(crate::routing::Span::Fixed(seconds(5)))
+    );
     let policies = |route: &crate::routing::RouteSpec| {
         route
             .targets

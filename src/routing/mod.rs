@@ -10,4 +10,6 @@ mod spec;
 
 pub use pattern::{Pattern, PatternError};
 pub use router::{Catalog, CompileError, Planned, Routed, Router};
-pub use spec::{OnFull, OnReject, RouteSpec, TargetSpec, Unrouted};
+pub use spec::{
+    HeaderMatch, HeaderSpec, OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec, Unrouted,
+};

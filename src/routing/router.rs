@@ -1,6 +1,6 @@
 //! Envelope → plan. A simple matcher: every pattern is tried, in the order of the file.
 
-use super::{OnFull, Pattern, RouteSpec, Unrouted};
+use super::{OnFull, Pattern, RouteSpec, Span, Unrouted};
 use crate::clock::Wall;
 use crate::message::{Ack, Envelope, Guarantee, LaneId, MessageId, Plan, Refusal, RouteId, Target};
 use std::collections::{HashMap, HashSet};
@@ -186,8 +186,14 @@ fn compile(
             lane: *lane,
             destination: destination.clone(),
             guarantee: target.guarantee,
-            topic: target.topic.clone(),
-            delay: target.delay,
+            topic: target
+                .topic
+                .as_ref()
+                .and_then(|t| t.as_plain().map(str::to_owned)),
+            delay: match &target.delay {
+                Some(Span::Fixed(delay)) => Some(*delay),
+                _ => None,
+            },
             on_full: target.on_full,
             strict: strict.contains(destination.as_str()),
         });

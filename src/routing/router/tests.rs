@@ -1,5 +1,6 @@
-use super::super::{OnReject, TargetSpec};
+use super::super::{OnError, OnReject, TargetSpec};
 use super::*;
+use crate::expression::Template;
 use bytes::Bytes;
 
 const NOW: Wall = Wall(1_000_000);
@@ -26,7 +27,11 @@ fn target(destination: &str) -> TargetSpec {
         destination: destination.into(),
         guarantee: Guarantee::AtLeastOnce,
         topic: None,
+        key: None,
+        headers: None,
+        priority: None,
         delay: None,
+        ttl: None,
         on_full: OnFull::Refuse,
         on_reject: OnReject::Skip,
     }
@@ -36,6 +41,13 @@ fn route(name: &str, pattern: &str, targets: Vec<TargetSpec>) -> RouteSpec {
     RouteSpec {
         name: name.into(),
         pattern: Pattern::parse(pattern).expect("a good pattern"),
+        from: Vec::new(),
+        headers: Vec::new(),
+        headers_any: Vec::new(),
+        when: None,
+        transform: None,
+        stop: false,
+        on_error: OnError::Reject,
         ack: Ack::Stored,
         ack_timeout: Duration::from_secs(30),
         targets,
@@ -65,7 +77,7 @@ fn planned(router: &Router, envelope: &Envelope) -> Planned {
 #[test]
 fn all_matching_routes_apply_in_order() {
     let mut audit = target("audit");
-    (audit.topic, audit.on_full) = (Some("log".into()), OnFull::DeadLetter);
+    (audit.topic, audit.on_full) = (Template::parse("log", &[]).ok(), OnFull::DeadLetter);
     let routes = [
         route("all", "#", vec![target("inbox")]),
         route("orders", "orders/#", vec![audit, target("inbox")]),
@@ -120,7 +132,7 @@ fn the_strongest_ack_wins_with_its_longest_wait() {
 #[test]
 fn the_later_of_delay_and_deliver_at_holds() {
     let mut delayed = target("inbox");
-    delayed.delay = Some(Duration::from_millis(500));
+    delayed.delay = Some(Span::Fixed(Duration::from_millis(500)));
     let router = router(
         &[route("all", "#", vec![delayed, target("audit")])],
         Unrouted::Reject,

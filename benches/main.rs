@@ -11,6 +11,7 @@
 mod support;
 
 mod bare;
+mod expressions;
 mod house;
 mod http;
 mod journal;
@@ -35,6 +36,7 @@ const BENCHES: [Bench; 9] = [
     ("recovery-after-stop", recovery::after_stop),
     ("routes", routes::routes),
     ("http", http::http),
+    ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),
     ("rss-stuck-key", memory::stuck_key),
 ];

@@ -96,8 +96,10 @@ impl Door {
             return Err(refusal);
         }
         limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
-        let (id, scope) = self.identities.identify(&envelope)?;
-        let routed = self.route(&envelope, &id);
+        let evaluation = expression::Scope::new(&envelope);
+        let (id, scope) = self.identities.identify(&envelope, &evaluation)?;
+        let routed = self.route(&envelope, &id, &evaluation);
+        drop(evaluation);
         envelope.id = id;
         let planned = match routed? {
             Routed::To(planned) => planned,
@@ -110,11 +112,16 @@ impl Door {
         Ok(Handed::Over(Waiting { message, answer }))
     }
 
-    fn route(&self, envelope: &Envelope, id: &MessageId) -> Result<Routed, Refusal> {
+    fn route(
+        &self,
+        envelope: &Envelope,
+        id: &MessageId,
+        scope: &expression::Scope<'_>,
+    ) -> Result<Routed, Refusal> {
         let arrival = Arrival {
             envelope,
             id,
-            scope: &expression::Scope::new(envelope),
+            scope,
             now: self.clock.wall(),
         };
         let mut skips = Vec::new();

@@ -20,6 +20,7 @@ mod memory;
 mod receipts;
 mod recovery;
 mod report;
+mod routes;
 
 use report::{Row, Size};
 use std::env;
@@ -33,6 +34,7 @@ const BENCHES: [Bench; 9] = [
     ("receipts", receipts::receipts),
     ("recovery-after-kill", recovery::after_kill),
     ("recovery-after-stop", recovery::after_stop),
+    ("routes", routes::routes),
     ("http", http::http),
     ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),

@@ -3,11 +3,11 @@
 //! What lives here: limits, identity, the way through routing into the journal, and the wait that
 //! the ack asks for. What must not: protocols.
 
+mod counts;
 pub mod identity;
 pub mod limits;
-mod refusals;
 
-pub use refusals::Refusals;
+pub use counts::{Refusals, Skips};
 
 use crate::clock::Clock;
 use crate::expression;
@@ -16,7 +16,7 @@ use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
     Position, Receipt, Refusal, RouteId,
 };
-use crate::routing::{OnFull, Planned, Routed, Router};
+use crate::routing::{Arrival, OnFull, Planned, Routed, Router};
 use identity::{Identities, Scope};
 use limits::{EmptyLevels, Limits};
 use std::io;
@@ -61,6 +61,7 @@ pub struct Door {
     pub limits: Limits,
     pub clock: Clock,
     pub refusals: Refusals,
+    pub skips: Skips,
 }
 
 impl Door {
@@ -97,9 +98,10 @@ impl Door {
         limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
         let evaluation = expression::Scope::new(&envelope);
         let (id, scope) = self.identities.identify(&envelope, &evaluation)?;
+        let routed = self.route(&envelope, &id, &evaluation);
         drop(evaluation);
         envelope.id = id;
-        let planned = match self.router.plan(&envelope, self.clock.wall())? {
+        let planned = match routed? {
             Routed::To(planned) => planned,
             Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),
         };
@@ -108,6 +110,24 @@ impl Door {
         let message = Arc::clone(submission.message());
         let answer = self.journal.submit(submission)?;
         Ok(Handed::Over(Waiting { message, answer }))
+    }
+
+    fn route(
+        &self,
+        envelope: &Envelope,
+        id: &MessageId,
+        scope: &expression::Scope<'_>,
+    ) -> Result<Routed, Refusal> {
+        let arrival = Arrival {
+            envelope,
+            id,
+            scope,
+            now: self.clock.wall(),
+        };
+        let mut skips = Vec::new();
+        let routed = self.router.plan(&arrival, &mut skips);
+        self.skips.count(skips);
+        routed
     }
 
     async fn published(&self, waiting: Waiting) -> Result<Published, Refusal> {

@@ -83,6 +83,7 @@ impl StatusDesk {
             journal: self.journal(),
             dedup: self.dedup(),
             refusals: self.refusals(),
+            route_skips: self.door.skips.counts(),
             lanes,
             streams: self
                 .lanes

@@ -2,6 +2,8 @@
 //! `#` matches any number of levels, also none, and may stand anywhere. A leading wildcard never
 //! matches a topic that begins with `$`.
 
+mod cover;
+
 use std::fmt;
 
 /// A pattern is at most this long, in bytes: it bounds the work of a match.

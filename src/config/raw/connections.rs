@@ -78,9 +78,7 @@ impl Connections {
         connection.is_used.set(true);
         let adapter = connection.adapter?;
         for key in connection.keys.iter().filter(|key| table.has(key)) {
-            let other = table
-                .reader
-                .place(&connection.path.name(key), Focus::Key);
+            let other = table.reader.place(&connection.path.name(key), Focus::Key);
             table.reader.key_error(
                 &table.path.name(key),
                 format!("`{key}` is in the connection {name:?} too, at {other}"),
@@ -237,4 +235,10 @@ pub(super) fn note_connection(table: &Table<'_>) {
     table.get("connection");
 }
 
-/// What the schema tells apart: with a connectio
+/// What the schema tells apart: with a connection less is required.
+pub(super) fn kind_of(table: &Table<'_>, adapter: &Adapter) -> &'static str {
+    match table.has("connection") {
+        true => WITH_CONNECTION,
+        false => adapter.name,
+    }
+}

@@ -11,6 +11,7 @@
 mod support;
 
 mod bare;
+mod expressions;
 mod house;
 mod http;
 mod journal;
@@ -26,13 +27,14 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),
     ("recovery-after-kill", recovery::after_kill),
     ("recovery-after-stop", recovery::after_stop),
     ("http", http::http),
+    ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),
     ("rss-stuck-key", memory::stuck_key),
 ];

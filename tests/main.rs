@@ -7,6 +7,7 @@ mod bad_topics;
 mod cli;
 mod config_bytes;
 mod config_errors;
+mod expression_fuzz;
 mod http_batch;
 mod http_events;
 mod imports;

@@ -1,8 +1,10 @@
 //! One file, parsed a second time for its positions: figment keeps none.
 
 use super::literal;
+use super::names::nearest;
 use super::path::{Path, Step};
 use super::problem::{FileName, Place, Problem, Severity, Spot};
+use std::collections::HashMap;
 use std::ops::Range;
 use toml_edit::{ImDocument, Item, Table, TableLike, Value};
 
@@ -21,6 +23,19 @@ const SECRET_WORDS: [&str; 6] = [
     "credential",
     "private",
     "api_key",
+];
+
+/// And those whose name is near to one of these.
+const SECRET_KEYS: [&str; 9] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "secret",
+    "token",
+    "credentials",
+    "api_key",
+    "secret_access_key",
 ];
 
 pub(super) struct Document<'t> {
@@ -43,8 +58,9 @@ impl<'t> Document<'t> {
     pub(super) fn parse(name: FileName, text: &'t str) -> Result<Self, Problem> {
         let parsed =
             ImDocument::parse(text).map_err(|error| syntax_problem(&name, text, &error))?;
-        let mut secrets = Vec::new();
-        collect_secrets(parsed.as_table(), false, &mut secrets);
+        let mut secrets = Secrets::default();
+        secrets.collect(parsed.as_table(), false);
+        let secrets = secrets.ranges;
         Ok(Self {
             name,
             text,
@@ -176,40 +192,49 @@ impl<'d> Node<'d> {
     }
 }
 
-/// All values below a key that names a secret, whatever their form, and addresses with a password.
-fn collect_secrets(table: &dyn TableLike, hidden: bool, secrets: &mut Vec<Range<usize>>) {
-    for (key, item) in table.iter() {
-        let hidden = hidden || names_secret(key);
-        match item {
-            Item::None => {}
-            Item::Value(value) => collect_in_value(value, hidden, secrets),
-            Item::Table(table) => collect_secrets(table, hidden, secrets),
-            Item::ArrayOfTables(tables) => {
-                tables
-                    .iter()
-                    .for_each(|table| collect_secrets(table, hidden, secrets));
+/// The values that are never shown.
+#[derive(Default)]
+struct Secrets<'p> {
+    /// Where they stand.
+    ranges: Vec<Range<usize>>,
+    /// The keys that were judged: most files have few different ones.
+    names: HashMap<&'p str, bool>,
+}
+
+impl<'p> Secrets<'p> {
+    /// All values below a key that names a secret, whatever their form, and addresses with a password.
+    fn collect(&mut self, table: &'p dyn TableLike, hidden: bool) {
+        for (key, item) in table.iter() {
+            let hidden = hidden || *self.names.entry(key).or_insert_with(|| names_secret(key));
+            match item {
+                Item::None => {}
+                Item::Value(value) => self.collect_in_value(value, hidden),
+                Item::Table(table) => self.collect(table, hidden),
+                Item::ArrayOfTables(tables) => {
+                    tables.iter().for_each(|table| self.collect(table, hidden));
+                }
             }
         }
     }
-}
 
-fn collect_in_value(value: &Value, hidden: bool, secrets: &mut Vec<Range<usize>>) {
-    match value {
-        _ if hidden => secrets.extend(value.span()),
-        Value::InlineTable(table) => collect_secrets(table, hidden, secrets),
-        Value::Array(array) => {
-            array
-                .iter()
-                .for_each(|value| collect_in_value(value, hidden, secrets));
+    fn collect_in_value(&mut self, value: &'p Value, hidden: bool) {
+        match value {
+            _ if hidden => self.ranges.extend(value.span()),
+            Value::InlineTable(table) => self.collect(table, hidden),
+            Value::Array(array) => {
+                let values = array.iter();
+                values.for_each(|value| self.collect_in_value(value, hidden));
+            }
+            Value::String(text) if has_userinfo(text.value()) => self.ranges.extend(value.span()),
+            _ => {}
         }
-        Value::String(text) if has_userinfo(text.value()) => secrets.extend(value.span()),
-        _ => {}
     }
 }
 
+/// Also where it is misspelt: that is when a line is shown.
 pub(super) fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| key.contains(word))
+    SECRET_WORDS.iter().any(|word| key.contains(word)) || nearest(&key, SECRET_KEYS).is_some()
 }
 
 /// `amqp://user:password@host`

@@ -14,13 +14,14 @@ mod targets;
 use super::names::name_problem;
 use super::reader::{Reader, Table};
 use super::settings::{Dedup, Gateway, Journal};
-use crate::door::identity::{IdentityRule, PayloadPath, Scope};
+use crate::door::identity::{IdentityRule, Scope};
 use crate::door::limits::Limits;
 use crate::routing::{Pattern, Unrouted};
 use adapters::Adapter;
 use connections::Connections;
 pub(super) use connections::RawSource;
 pub(super) use destinations::{Kind, RawDestination};
+use expressions::read_program;
 use keys::{Form, Key, read_keys};
 pub(super) use listen::RawListener;
 pub(super) use policies::Policies;
@@ -219,17 +220,8 @@ fn read_identities(root: &Table<'_>) -> Vec<IdentityRule> {
 fn read_identity(table: Table<'_>) -> Option<IdentityRule> {
     let topic = read_pattern(&table);
     table.require("id", "\"payload.order_id\"");
-    let id = table.raw_text("id").and_then(|text| {
-        let path = PayloadPath::parse(&text);
-        if path.is_none() {
-            table.reader.error(
-                &table.path.name("id"),
-                "expressions are not built in: `id` can be a plain path into the payload",
-                "write it like id = \"payload.order_id\"",
-            );
-        }
-        path
-    });
+    let levels: Vec<&str> = topic.iter().flat_map(Pattern::names).collect();
+    let id = read_program(&table, "id", &levels);
     let scope = read_scope(&table);
     table.finish();
     Some(IdentityRule {

@@ -10,6 +10,7 @@ mod refusals;
 pub use refusals::Refusals;
 
 use crate::clock::Clock;
+use crate::expression;
 use crate::journal::{self, Submission, fingerprint};
 use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
@@ -94,7 +95,9 @@ impl Door {
             return Err(refusal);
         }
         limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
-        let (id, scope) = self.identities.identify(&envelope)?;
+        let evaluation = expression::Scope::new(&envelope);
+        let (id, scope) = self.identities.identify(&envelope, &evaluation)?;
+        drop(evaluation);
         envelope.id = id;
         let planned = match self.router.plan(&envelope, self.clock.wall())? {
             Routed::To(planned) => planned,

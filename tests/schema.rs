@@ -14,9 +14,9 @@ fn toml_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("the folder of the cases") {
         let path = entry.expect("an entry").path();
-        match path.extension() {
-            Some(extension) if extension == "toml" => files.push(path),
-            _ => {}
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".toml") && !name.starts_with('.') {
+            files.push(path.clone());
         }
     }
     files.sort();

@@ -100,6 +100,8 @@ enum Command {
         /// Instead of --config
         file: Option<PathBuf>,
     },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Publish a message, or each line of stdin as one
     Publish(Publish),
     /// Read a stream
@@ -197,6 +199,7 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
             return Ok(None);
         }
         Some(Command::Check { file }) => (house.check)(file.as_deref().unwrap_or(config)),
+        Some(Command::Schema) => schema(),
         Some(Command::Publish(publish)) => {
             let server = server(&publish.server, config, house)?;
             return block_on(publish::run(publish, &server, colour)).map(Some);
@@ -233,6 +236,15 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
         }
     };
     Ok(Some(told.into()))
+}
+
+fn schema() -> Told {
+    let json = crate::config::schema();
+    Told {
+        ok: true,
+        text: format!("{json:#}"),
+        json,
+    }
 }
 
 fn run(cli: &Cli, house: &House) -> Result<(), Failure> {

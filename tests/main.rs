@@ -16,6 +16,7 @@ mod limits;
 mod log_sim;
 mod logs;
 mod oracle;
+mod reload;
 mod shown_by;
 mod simulation;
 mod tour;

@@ -3,10 +3,12 @@
 //! What lives here: limits, identity, the way through routing into the journal, and the wait that
 //! the ack asks for. What must not: protocols.
 
+mod generation;
 pub mod identity;
 pub mod limits;
 mod refusals;
 
+pub use generation::{Generation, Generations};
 pub use refusals::Refusals;
 
 use crate::clock::Clock;
@@ -15,9 +17,9 @@ use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
     Position, Receipt, Refusal, RouteId,
 };
-use crate::routing::{OnFull, Planned, Routed, Router};
-use identity::{Identities, Scope};
-use limits::{EmptyLevels, Limits};
+use crate::routing::{OnFull, Planned, Routed};
+use identity::Scope;
+use limits::EmptyLevels;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,9 +57,7 @@ struct Waiting {
 
 pub struct Door {
     pub journal: journal::Handle,
-    pub router: Router,
-    pub identities: Identities,
-    pub limits: Limits,
+    pub generations: Generations,
     pub clock: Clock,
     pub refusals: Refusals,
 }
@@ -93,10 +93,12 @@ impl Door {
         if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
             return Err(refusal);
         }
-        limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
-        let (id, scope) = self.identities.identify(&envelope)?;
+        // Kept until the submission is in the journal's queue: see `Generations`.
+        let running = self.generations.running();
+        limits::check(&envelope, &running.limits, EmptyLevels::Refused)?;
+        let (id, scope) = running.identities.identify(&envelope)?;
         envelope.id = id;
-        let planned = match self.router.plan(&envelope, self.clock.wall())? {
+        let planned = match running.router.plan(&envelope, self.clock.wall())? {
             Routed::To(planned) => planned,
             Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),
         };
@@ -244,7 +246,8 @@ impl Door {
         id: &str,
         topic: &str,
     ) -> io::Result<Option<Receipt>> {
-        let key = self.key(principal, topic, id, self.identities.scope_of(topic));
+        let scope = self.generations.running().identities.scope_of(topic);
+        let key = self.key(principal, topic, id, scope);
         if let Some((position, targets)) = self.journal.find(key).await? {
             return Ok(Some(Receipt {
                 id: Some(id.to_owned()),

@@ -109,6 +109,9 @@ impl Orders {
 
     /// Answers, if what was obeyed is durable; if it can't become that, nobody is answered.
     pub fn tell(&mut self, journal: &Journal) {
+        if self.is_empty() {
+            return;
+        }
         if journal.shared().failure().is_some() {
             self.waiting.clear();
             self.obeyed.clear();

@@ -113,10 +113,11 @@ fn what_is_owed_never_goes_elsewhere() {
 /// owed, but not to whom.
 #[test]
 fn new_names_survive_a_kill_right_after_the_reload() {
-    let mut gateway = started(&to_inbox("all"));
+    let mut file = to_inbox("all");
+    let mut gateway = started(&file);
     for round in 0..3 {
         let name = format!("new{round}");
-        let file = to_inbox("all") + &stream(&name) + &route(&name, &name, &format!("\"{name}\""));
+        file += &(stream(&name) + &route(&name, &name, &format!("\"{name}\"")));
         taken(&gateway, &file);
         assert_eq!(publish(&gateway, &name, &format!("id-{round}")), 202);
         gateway.kill();

@@ -249,6 +249,7 @@ fn a_signal_and_the_command_are_reloads() {
         "{err}"
     );
     assert_eq!(publish(&gateway, "three", "b"), 202);
+    gateway.configure(&to_inbox("three"));
     ends_well(gateway);
 }
 

@@ -48,9 +48,9 @@ impl Board {
         self.read().status.clone()
     }
 
-    pub fn taken(&self, settings: Settings, reloaded: &Reloaded, by: Trigger, now: Wall) {
+    pub fn taken(&self, settings: Arc<Settings>, reloaded: &Reloaded, by: Trigger, now: Wall) {
         let mut shown = self.write();
-        shown.settings = Arc::new(settings);
+        let old = std::mem::replace(&mut shown.settings, settings);
         let at = show_rfc3339(now);
         let status = &mut shown.status;
         status.generation = reloaded.generation;
@@ -64,6 +64,9 @@ impl Board {
             changed: reloaded.changed.clone(),
             error: None,
         });
+        drop(shown);
+        // Ten thousand routes are freed outside of the lock.
+        drop(old);
     }
 
     /// The generation stays.

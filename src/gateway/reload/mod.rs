@@ -154,7 +154,7 @@ impl Reloader {
         let now = self.house.clock.wall();
         match outcome {
             Ok((steps, reloaded)) => {
-                let settings = steps.settings.clone();
+                let settings = Arc::clone(&steps.settings);
                 self.board.taken(settings, &reloaded, by, now);
                 tell(&reloaded, by);
                 Ok(reloaded)
@@ -176,24 +176,7 @@ impl Reloader {
     async fn try_reload(&self) -> Result<(Arc<Steps>, Reloaded), ReloadError> {
         let generation = self.board.status().generation;
         let refused = |report: &Report| refused(generation, report);
-        let file = self.file.clone();
-        let loaded = spawn_blocking(move || load(&file)).await;
-        let loaded = loaded.map_err(|e| refused(&report(&self.file, vec![bug(&e)])))?;
-        let (wanted, warnings) = loaded.map_err(|report| refused(&report))?;
-        for problem in &warnings.problems {
-            tracing::warn!("{}: {}", warnings.file, problem.message);
-        }
-        let in_force = self.board.settings();
-        let running = Running {
-            started: &self.house.site.started,
-            in_force: &in_force,
-            lanes: &self.house.lanes(&wanted),
-        };
-        let steps = plan::plan(running, wanted).map_err(|refusals| {
-            let problems = refusals.iter().map(problem).collect();
-            refused(&report(&self.file, problems))
-        })?;
-        let steps = Arc::new(steps);
+        let steps = self.plan().await.map_err(|report| refused(&report))?;
         match self.house.switch(&steps, generation + 1).await {
             Ok(()) => {}
             Err(SwitchError::Stopping) => return Err(ReloadError::Stopping),
@@ -207,6 +190,32 @@ impl Reloader {
             restart_needed: steps.restart_needed.clone(),
         };
         Ok((steps, reloaded))
+    }
+
+    /// Beside the threads that serve: a file of ten thousand routes takes its time.
+    async fn plan(&self) -> Result<Arc<Steps>, Report> {
+        let (file, in_force) = (self.file.clone(), self.board.settings());
+        let (site, lanes) = (Arc::clone(&self.house.site), Arc::clone(&self.house.lanes));
+        let planned = spawn_blocking(move || {
+            let (wanted, warnings) = load(&file)?;
+            for problem in &warnings.problems {
+                tracing::warn!("{}: {}", warnings.file, problem.message);
+            }
+            let running = Running {
+                started: &site.started,
+                in_force: &in_force,
+                lanes: &switch::lanes(&lanes, &wanted),
+            };
+            let steps = plan::plan(running, wanted);
+            steps.map(Arc::new).map_err(|refusals| {
+                let problems = refusals.iter().map(problem).collect();
+                report(&file, problems)
+            })
+        });
+        match planned.await {
+            Ok(planned) => planned,
+            Err(e) => Err(report(&self.file, vec![error(format!("a bug: {e}"), None)])),
+        }
     }
 }
 
@@ -260,10 +269,6 @@ fn error(message: String, help: Option<String>) -> Problem {
         message,
         help,
     }
-}
-
-fn bug(e: &tokio::task::JoinError) -> Problem {
-    error(format!("a bug: {e}"), None)
 }
 
 #[cfg(test)]

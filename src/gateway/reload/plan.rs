@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::routing::OnReject;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What is there before the reload.
 #[derive(Clone, Copy)]
@@ -35,7 +36,7 @@ pub struct Lane {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Steps {
     /// What is in force afterwards.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Destinations without a lane.
     pub open: Vec<String>,
     /// Destinations whose lanes were held since the start, and now go on.
@@ -109,10 +110,11 @@ pub fn plan(running: Running<'_>, wanted: Settings) -> Result<Steps, Vec<Refusal
         tune: Vec::new(),
         turn: Vec::new(),
         close: Vec::new(),
-        settings,
+        settings: Arc::new(settings),
     };
     let mut refusals = Vec::new();
-    for destination in &steps.settings.destinations.clone() {
+    let settings = Arc::clone(&steps.settings);
+    for destination in &settings.destinations {
         let name = &destination.name;
         let result = match find(running.in_force, name) {
             Some(before) => keep(running.in_force, before, destination, &mut steps),
@@ -121,7 +123,7 @@ pub fn plan(running: Running<'_>, wanted: Settings) -> Result<Steps, Vec<Refusal
         refusals.extend(result.err());
     }
     for gone in &running.in_force.destinations {
-        if find(&steps.settings, &gone.name).is_none() {
+        if find(&settings, &gone.name).is_none() {
             refusals.extend(close(running, &gone.name, &mut steps).err());
         }
     }

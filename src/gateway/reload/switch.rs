@@ -8,13 +8,13 @@ use crate::config::Settings;
 use crate::config::settings::Destination;
 use crate::door::Door;
 use crate::egress::{DeadLetterLog, Egress};
-use crate::gateway::lanes::Lanes;
+use crate::gateway::lanes::{Lane, Lanes};
 use crate::gateway::news;
 use crate::gateway::open::{
     self, Held, OpenDestination, Site, generation, lane_settings, modes_of, on_reject_of,
 };
-use crate::journal::{self, DOOR_LANE, DOOR_ROUTE, LaneState};
-use crate::lane::{LaneEnded, Seat};
+use crate::journal::{self, DOOR_LANE, DOOR_ROUTE};
+use crate::lane::{LaneEnded, LaneState, Seat};
 use crate::message::{LaneId, LogUuid, Refusal, RouteId};
 use crate::routing::Catalog;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -59,7 +59,7 @@ impl From<Refusal> for SwitchError {
 /// A destination whose sinks are open, before its lane starts.
 struct Opened {
     spec: Destination,
-    lane: Arc<LaneState>,
+    lane: Arc<journal::LaneState>,
     egress: Egress,
     sink: Option<LogUuid>,
     held: Held,
@@ -68,37 +68,34 @@ struct Opened {
 
 type Seats = Vec<(Destination, Option<Seat>)>;
 
-impl House {
-    /// The lanes, as a plan asks for them. `wanted`: names that a file has.
-    pub fn lanes(&self, wanted: &Settings) -> BTreeMap<String, plan::Lane> {
-        let mut lanes: BTreeMap<_, _> = self
-            .lanes
-            .all()
-            .into_iter()
-            .map(|(name, lane)| {
-                let ledger = lane.state.ledger();
-                let facts = plan::Lane {
-                    pending: ledger.pending(),
-                    owed_bytes: ledger.owed_bytes(),
-                    is_orphan: lane.is_orphan,
-                    is_dropping: lane.view().state == crate::lane::LaneState::Dropping,
-                    is_leaving: false,
-                };
-                (name, facts)
-            })
-            .collect();
-        for destination in &wanted.destinations {
-            if self.lanes.is_leaving(&destination.name) {
-                let leaving = plan::Lane {
-                    is_leaving: true,
-                    ..plan::Lane::default()
-                };
-                lanes.entry(destination.name.clone()).or_insert(leaving);
-            }
+/// The lanes, as a plan asks for them. `wanted`: names that a file has.
+pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane> {
+    let facts = |(name, lane): (String, Arc<Lane>)| {
+        let is_dropping = lane.view().state == LaneState::Dropping;
+        let ledger = lane.state.ledger();
+        let facts = plan::Lane {
+            pending: ledger.pending(),
+            owed_bytes: ledger.owed_bytes(),
+            is_orphan: lane.is_orphan,
+            is_dropping,
+            is_leaving: false,
+        };
+        (name, facts)
+    };
+    let mut lanes: BTreeMap<_, _> = running.all().into_iter().map(facts).collect();
+    for destination in &wanted.destinations {
+        if running.is_leaving(&destination.name) {
+            let leaving = plan::Lane {
+                is_leaving: true,
+                ..plan::Lane::default()
+            };
+            lanes.entry(destination.name.clone()).or_insert(leaving);
         }
-        lanes
     }
+    lanes
+}
 
+impl House {
     pub async fn switch(&self, steps: &Arc<Steps>, number: u64) -> Result<(), SwitchError> {
         let catalog = Arc::new(self.name(&steps.settings).await?);
         let (steps_too, catalog_too) = (Arc::clone(steps), Arc::clone(&catalog));

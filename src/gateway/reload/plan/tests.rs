@@ -53,7 +53,7 @@ fn the_same_file_is_no_step() {
     let steps = steps(&file, &file, &there);
     assert!(names(&steps).iter().all(Vec::is_empty), "{steps:?}");
     assert_eq!((steps.turn, steps.changed), (vec![], vec![]));
-    assert_eq!(steps.settings, settings(&file));
+    assert_eq!(*steps.settings, settings(&file));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod limits;
 mod log_sim;
 mod logs;
 mod oracle;
+mod reload;
 mod schema;
 mod shown_by;
 mod simulation;

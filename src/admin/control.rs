@@ -2,6 +2,7 @@
 
 use super::status::Status;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -11,6 +12,8 @@ const QUEUE: usize = 16;
 
 /// Long enough for a busy machine; whoever asks shouldn't hang with the gateway.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A reload may open streams, and reads their ends.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 pub enum Question {
     Status(oneshot::Sender<Status>),
@@ -20,6 +23,8 @@ pub enum Question {
         discard: bool,
         answer: oneshot::Sender<Result<Dropping, DropError>>,
     },
+    /// Answered when the reload is made, or refused.
+    Reload(oneshot::Sender<Result<Reloaded, ReloadError>>),
 }
 
 /// What a lane owed when it began to drop that.
@@ -30,6 +35,34 @@ pub struct Dropping {
     pub bytes: u64,
     /// Else into its dead letters.
     pub discard: bool,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Counted from the start, which is 1.
+    pub generation: u64,
+    /// A line a thing: `+destination events`, `~route orders`, `-route old`.
+    pub changed: Vec<String>,
+    /// Settings of the file that go by what they were at the start until there is another.
+    pub restart_needed: Vec<String>,
+}
+
+/// Nothing was changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ReloadError {
+    /// As `check` says it, or why not now.
+    #[error("{text}")]
+    Refused {
+        /// The one that stays.
+        generation: u64,
+        text: String,
+        problems: Value,
+    },
+    #[error("other reloads wait already")]
+    Busy,
+    #[error("the gateway is stopping")]
+    Stopping,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,8 +77,8 @@ pub enum DropError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway didn't answer within {} s", PATIENCE.as_secs())]
-pub struct NoAnswer;
+#[error("the gateway didn't answer within {} s", .0.as_secs())]
+pub struct NoAnswer(Duration);
 
 /// Where the listeners put their questions.
 #[derive(Clone)]
@@ -60,7 +93,7 @@ pub fn control() -> (Control, mpsc::Receiver<Question>) {
 
 impl Control {
     pub async fn status(&self) -> Result<Status, NoAnswer> {
-        self.ask(Question::Status).await
+        self.ask(PATIENCE, Question::Status).await
     }
 
     pub async fn drop_lane(
@@ -68,7 +101,7 @@ impl Control {
         lane: String,
         discard: bool,
     ) -> Result<Result<Dropping, DropError>, NoAnswer> {
-        self.ask(|answer| Question::DropLane {
+        self.ask(PATIENCE, |answer| Question::DropLane {
             lane,
             discard,
             answer,
@@ -76,15 +109,25 @@ impl Control {
         .await
     }
 
+    /// It goes on if this gives up.
+    pub async fn reload(&self) -> Result<Result<Reloaded, ReloadError>, NoAnswer> {
+        self.ask(RELOAD_PATIENCE, Question::Reload).await
+    }
+
     async fn ask<T>(
         &self,
+        patience: Duration,
         question: impl FnOnce(oneshot::Sender<T>) -> Question,
     ) -> Result<T, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            self.0.send(question(answer)).await.map_err(|_| NoAnswer)?;
-            answered.await.map_err(|_| NoAnswer)
+            let silent = || NoAnswer(patience);
+            let asked = self.0.send(question(answer)).await;
+            asked.map_err(|_| silent())?;
+            answered.await.map_err(|_| silent())
         };
-        timeout(PATIENCE, asked).await.unwrap_or(Err(NoAnswer))
+        timeout(patience, asked)
+            .await
+            .unwrap_or(Err(NoAnswer(patience)))
     }
 }

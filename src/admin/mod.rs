@@ -8,7 +8,9 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use control::{Control, DropError, Dropping, NoAnswer, Question, control};
+pub use control::{
+    Control, DropError, Dropping, NoAnswer, Question, ReloadError, Reloaded, control,
+};
 
 use crate::ingress::http::{ConnectionLimits, Kind, Problem, no_such_method, no_such_path};
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -36,7 +38,8 @@ pub fn health_router(control: Control) -> Router {
 pub fn admin_router(control: Control) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(status))
-        .route("/api/v1/lanes/{name}/drop", post(drop_lane));
+        .route("/api/v1/lanes/{name}/drop", post(drop_lane))
+        .route("/api/v1/reload", post(reload));
     with_fallbacks(health().merge(api)).with_state(control)
 }
 
@@ -89,18 +92,32 @@ async fn drop_lane(
     order: Result<Json<DropOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Dropping>), Problem> {
     let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
-    let Json(order) = order.map_err(|rejection| bad_order(&rejection))?;
+    let Json(order) =
+        order.map_err(|rejection| bad_order(&rejection, "{\"discard\": false} or true"))?;
     let dropping = control.drop_lane(lane, order.discard).await??;
     Ok((StatusCode::ACCEPTED, Json(dropping)))
 }
 
-fn bad_order(rejection: &JsonRejection) -> Problem {
+/// Nothing to say, but say it in JSON: see `drop_lane`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadOrder {}
+
+async fn reload(
+    State(control): State<Control>,
+    order: Result<Json<ReloadOrder>, JsonRejection>,
+) -> Result<Json<Reloaded>, Problem> {
+    let Json(ReloadOrder {}) = order.map_err(|rejection| bad_order(&rejection, "{}"))?;
+    Ok(Json(control.reload().await??))
+}
+
+fn bad_order(rejection: &JsonRejection, wanted: &str) -> Problem {
     match rejection {
         JsonRejection::MissingJsonContentType(_) => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::ContentType,
             "Not JSON",
-            "send {\"discard\": false} or true, with content-type: application/json",
+            format!("send {wanted}, with content-type: application/json"),
         ),
         other => Problem::malformed(other.body_text()),
     }
@@ -109,6 +126,28 @@ fn bad_order(rejection: &JsonRejection) -> Problem {
 impl From<NoAnswer> for Problem {
     fn from(silent: NoAnswer) -> Self {
         Self::unavailable(Kind::NoAnswer, silent.to_string(), 5)
+    }
+}
+
+impl From<ReloadError> for Problem {
+    fn from(error: ReloadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReloadError::Refused {
+                generation,
+                problems,
+                ..
+            } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::ReloadRefused,
+                "Nothing was changed",
+                detail,
+            )
+            .with("generation", generation)
+            .with("problems", problems),
+            ReloadError::Busy => Self::unavailable(Kind::Busy, detail, 1),
+            ReloadError::Stopping => Self::unavailable(Kind::Stopping, detail, 5),
+        }
     }
 }
 

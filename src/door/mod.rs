@@ -4,10 +4,12 @@
 //! the ack asks for. What must not: protocols.
 
 mod counts;
+mod generation;
 pub mod identity;
 pub mod limits;
 
 pub use counts::{Refusals, Skips};
+pub use generation::{Generation, Generations};
 
 use crate::clock::Clock;
 use crate::expression;
@@ -16,9 +18,9 @@ use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
     Position, Receipt, Refusal, RouteId,
 };
-use crate::routing::{Arrival, OnFull, Planned, Routed, Router};
-use identity::{Identities, Scope};
-use limits::{EmptyLevels, Limits};
+use crate::routing::{Arrival, OnFull, Planned, Routed};
+use identity::Scope;
+use limits::EmptyLevels;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +58,7 @@ struct Waiting {
 
 pub struct Door {
     pub journal: journal::Handle,
-    pub router: Router,
-    pub identities: Identities,
-    pub limits: Limits,
+    pub generations: Generations,
     pub clock: Clock,
     pub refusals: Refusals,
     pub skips: Skips,
@@ -95,10 +95,12 @@ impl Door {
         if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
             return Err(refusal);
         }
-        limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
+        // Kept until the submission is in the journal's queue: see `Generations`.
+        let running = self.generations.running();
+        limits::check(&envelope, &running.limits, EmptyLevels::Refused)?;
         let evaluation = expression::Scope::new(&envelope);
-        let (id, scope) = self.identities.identify(&envelope, &evaluation)?;
-        let routed = self.route(&envelope, &id, &evaluation);
+        let (id, scope) = running.identities.identify(&envelope, &evaluation)?;
+        let routed = self.route(&running, &envelope, &id, &evaluation);
         drop(evaluation);
         envelope.id = id;
         let planned = match routed? {
@@ -114,6 +116,7 @@ impl Door {
 
     fn route(
         &self,
+        running: &Generation,
         envelope: &Envelope,
         id: &MessageId,
         scope: &expression::Scope<'_>,
@@ -125,7 +128,7 @@ impl Door {
             now: self.clock.wall(),
         };
         let mut skips = Vec::new();
-        let routed = self.router.plan(&arrival, &mut skips);
+        let routed = running.router.plan(&arrival, &mut skips);
         self.skips.count(skips);
         routed
     }
@@ -267,7 +270,8 @@ impl Door {
         id: &str,
         topic: &str,
     ) -> io::Result<Option<Receipt>> {
-        let key = self.key(principal, topic, id, self.identities.scope_of(topic));
+        let scope = self.generations.running().identities.scope_of(topic);
+        let key = self.key(principal, topic, id, scope);
         if let Some((position, targets)) = self.journal.find(key).await? {
             return Ok(Some(Receipt {
                 id: Some(id.to_owned()),

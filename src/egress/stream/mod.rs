@@ -322,6 +322,16 @@ impl StreamLog {
         self.journal.mark = mark;
     }
 
+    /// From now on it keeps so much.
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.options.retention = retention;
+    }
+
+    /// From now on it is full at so much.
+    pub fn set_max_bytes(&mut self, max_bytes: u64) {
+        self.options.max_bytes = Some(max_bytes);
+    }
+
     #[must_use]
     pub fn reader(&self) -> StreamReader {
         StreamReader::new(self.log.reader(), self.end.subscribe())

@@ -1,6 +1,8 @@
 //! Questions to the gateway, as values that it receives and answers.
 
+use super::explanation::Explanation;
 use super::status::Status;
+use crate::message::Envelope;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub enum Question {
     Status(oneshot::Sender<Status>),
+    /// What would become of this message, which isn't taken.
+    Explain {
+        envelope: Box<Envelope>,
+        answer: oneshot::Sender<Explanation>,
+    },
     /// Answered when the lane begins to drop.
     DropLane {
         lane: String,
@@ -61,6 +68,12 @@ pub fn control() -> (Control, mpsc::Receiver<Question>) {
 impl Control {
     pub async fn status(&self) -> Result<Status, NoAnswer> {
         self.ask(Question::Status).await
+    }
+
+    pub async fn explain(&self, envelope: Envelope) -> Result<Explanation, NoAnswer> {
+        let envelope = Box::new(envelope);
+        self.ask(|answer| Question::Explain { envelope, answer })
+            .await
     }
 
     pub async fn drop_lane(

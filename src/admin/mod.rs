@@ -3,6 +3,7 @@
 //! What must not live here: anything that knows a journal or a lane. The gateway hands over values.
 
 mod control;
+pub mod explanation;
 mod metrics;
 pub mod status;
 #[cfg(test)]
@@ -10,15 +11,24 @@ mod tests;
 
 pub use control::{Control, DropError, Dropping, NoAnswer, Question, control};
 
-use crate::ingress::http::{ConnectionLimits, Kind, Problem, no_such_method, no_such_path};
+use crate::config::cases;
+use crate::ingress::http::{
+    ConnectionLimits, Kind, Problem, no_such_method, no_such_path, read_message,
+};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use explanation::Explanation;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use status::Status;
+use std::collections::BTreeMap;
+
+/// Where a message comes from if nothing is said.
+const HTTP: &str = "http";
 
 /// Of each of the two listeners.
 pub const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -36,6 +46,7 @@ pub fn health_router(control: Control) -> Router {
 pub fn admin_router(control: Control) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/explain", post(explain))
         .route("/api/v1/lanes/{name}/drop", post(drop_lane));
     with_fallbacks(health().merge(api)).with_state(control)
 }
@@ -75,6 +86,27 @@ async fn status(State(control): State<Control>) -> Result<Json<Status>, Problem>
     Ok(Json(control.status().await?))
 }
 
+/// A line of a batch, and `from`: where it is said to come from.
+async fn explain(
+    State(control): State<Control>,
+    question: Result<Json<BTreeMap<String, Box<RawValue>>>, JsonRejection>,
+) -> Result<Json<Explanation>, Problem> {
+    let Json(mut members) = question.map_err(|rejection| {
+        bad_body(
+            &rejection,
+            "send a line of a batch, with content-type: application/json",
+        )
+    })?;
+    let from = match members.remove("from") {
+        None => HTTP.to_owned(),
+        Some(from) => serde_json::from_str(from.get())
+            .map_err(|_| Problem::malformed("from: it must be text").with("member", "from"))?,
+    };
+    let line = serde_json::to_vec(&members).map_err(|e| Problem::malformed(e.to_string()))?;
+    let envelope = read_message(&line, &cases::source(&from))?;
+    Ok(Json(control.explain(envelope).await?))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DropOrder {
@@ -89,18 +121,21 @@ async fn drop_lane(
     order: Result<Json<DropOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Dropping>), Problem> {
     let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
-    let Json(order) = order.map_err(|rejection| bad_order(&rejection))?;
+    let Json(order) = order.map_err(|rejection| {
+        let help = "send {\"discard\": false} or true, with content-type: application/json";
+        bad_body(&rejection, help)
+    })?;
     let dropping = control.drop_lane(lane, order.discard).await??;
     Ok((StatusCode::ACCEPTED, Json(dropping)))
 }
 
-fn bad_order(rejection: &JsonRejection) -> Problem {
+fn bad_body(rejection: &JsonRejection, help: &str) -> Problem {
     match rejection {
         JsonRejection::MissingJsonContentType(_) => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::ContentType,
             "Not JSON",
-            "send {\"discard\": false} or true, with content-type: application/json",
+            help,
         ),
         other => Problem::malformed(other.body_text()),
     }

@@ -167,7 +167,7 @@ fn has_userinfo(text: &str) -> bool {
     })
 }
 
-fn syntax_problem(text: &str, error: &toml_edit::TomlError) -> Problem {
+pub(super) fn syntax_problem(text: &str, error: &toml_edit::TomlError) -> Problem {
     let place = error.span().map_or(Place::File, |span| {
         let mut spot = spot(text, span.clone(), &[]);
         if may_show_secret(text, span.start) {
@@ -195,7 +195,7 @@ fn may_show_secret(text: &str, at: usize) -> bool {
 }
 
 /// Line, column and the blotted line of a range of bytes; a range of several lines is its first.
-fn spot(text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> Spot {
+pub(super) fn spot(text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> Spot {
     let start = floor(text, span.start);
     let (line_start, line) = line_at(text, start);
     let is_secret = |at: usize| secrets.iter().any(|range| range.contains(&at));

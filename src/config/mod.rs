@@ -8,7 +8,9 @@
 //! What must not live here: what a setting does.
 
 mod advice;
+pub mod cases;
 mod document;
+pub mod guarantees;
 mod layers;
 mod names;
 mod path;
@@ -27,7 +29,7 @@ use reader::Reader;
 pub use settings::Settings;
 use std::fs::File;
 use std::io::Read as _;
-pub use units::parse_duration;
+pub use units::{parse_duration, show_duration};
 
 /// More than ten thousand routes need.
 const MAX_FILE_BYTES: u64 = 16 << 20;

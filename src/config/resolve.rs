@@ -1,6 +1,7 @@
 //! Raw → settings: defaults filled in, names looked up, and the promises that a configuration can
 //! break checked (docs: promises 4, 8 and 10).
 
+use super::guarantees::{self, Asked, Blame, Sink};
 use super::names::nearest;
 use super::path::Path;
 use super::raw::{Kind, Policies, Raw, RawDestination, RawRoute, RawTarget};
@@ -9,8 +10,8 @@ use super::settings::{
     Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
 };
 use crate::expression::Template;
-use crate::message::Guarantee;
-use crate::routing::{OnError, OnReject, RouteSpec, Span, TargetSpec};
+use crate::message::{Ack, Guarantee};
+use crate::routing::{OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -214,25 +215,31 @@ impl<'a> Context<'a> {
             self.unknown_destination(&raw.destination_path, name);
             return None;
         };
-        let (guarantee, guarantee_path) = guarantee_of(self.raw, route, raw);
-        if guarantee == Guarantee::ExactlyOnce {
-            self.check_exactly_once(route, destination, &guarantee_path);
-        }
+        let (policies, defaults) = (&route.policies, &self.raw.defaults);
         let delay = raw.delay.filter(|delay| !delay.is_zero());
-        if delay.is_some() && self.strict.contains(name) {
-            self.reader.error(
-                &raw.path.name("delay"),
-                format!(
-                    "{name:?} can't delay: a target with guarantee = \"exactly_once\" makes it \
-                     deliver everything in the order of acceptance"
-                ),
-                "take the delay out, or send what is delayed to a destination of its own",
-            );
-        }
-        let defaults = &self.raw.defaults;
+        // What is filled in where a default is wrong is never handed out: that error is reported.
+        let asked = Asked {
+            guarantee: guarantee_of(self.raw, route, raw).0,
+            ack: policies.ack.or(defaults.ack).unwrap_or(Ack::Stored),
+            on_error: policies
+                .on_error
+                .or(defaults.on_error)
+                .unwrap_or(OnError::Reject),
+            on_reject: self
+                .on_reject(route, destination)
+                .map_or(OnReject::Skip, |(word, _)| word),
+            on_full: policies
+                .on_full
+                .or(destination.policies.on_full)
+                .or(defaults.on_full)
+                .unwrap_or(OnFull::Refuse),
+            delayed: delay.is_some(),
+            strict: self.strict.contains(name),
+        };
+        self.check_guarantee(route, raw, destination, asked);
         Some(TargetSpec {
             destination: name.to_owned(),
-            guarantee,
+            guarantee: asked.guarantee,
             topic: raw
                 .topic
                 .as_deref()
@@ -242,12 +249,8 @@ impl<'a> Context<'a> {
             priority: None,
             delay: delay.map(Span::Fixed),
             ttl: None,
-            on_full: route
-                .policies
-                .on_full
-                .or(destination.policies.on_full)
-                .or(defaults.on_full)?,
-            on_reject: self.on_reject(route, destination)?.0,
+            on_full: asked.on_full,
+            on_reject: asked.on_reject,
         })
     }
 
@@ -263,34 +266,29 @@ impl<'a> Context<'a> {
     }
 
     /// Promise 4: what can't be given is refused, with what to write instead.
-    fn check_exactly_once(&self, route: &RawRoute, destination: &RawDestination, asked: &Path) {
-        let name = &destination.name;
-        #[cfg(feature = "faults")]
-        if matches!(destination.kind, Some(Kind::Faulty { .. })) {
-            self.reader.error(
-                asked,
-                format!("{name:?} can't deliver exactly_once: it is of type = \"faulty\""),
-                "write guarantee = \"at_least_once\"",
-            );
-        }
-        let on_error = route.policies.on_error.or(self.raw.defaults.on_error);
-        if on_error == Some(OnError::Skip) {
-            self.reader.error(
-                asked,
-                "exactly_once can't hold with on_error = \"skip\": what can't be rendered would \
-                 not be delivered at all",
-                "write on_error = \"reject\" or \"dead_letter\" in this route",
-            );
-        }
-        if let Some((OnReject::Block, path)) = self.on_reject(route, destination) {
-            self.reader.error(
-                &path,
-                format!(
-                    "on_reject = \"block\" can't hold for {name:?}: an exactly_once target makes \
-                     it one line, in which a rejected message is dead-lettered and passed"
-                ),
-                "write on_reject = \"skip\"",
-            );
+    fn check_guarantee(
+        &self,
+        route: &RawRoute,
+        target: &RawTarget,
+        destination: &RawDestination,
+        asked: Asked,
+    ) {
+        let Some(kind) = &destination.kind else {
+            return;
+        };
+        for refused in guarantees::refusals(sink(kind), asked) {
+            let path = match refused.blame() {
+                Blame::Guarantee => guarantee_of(self.raw, route, target).1,
+                Blame::Ack if route.policies.ack.is_some() => route.path.name("ack"),
+                Blame::Ack => Path::root().name("defaults").name("ack"),
+                Blame::OnReject => match self.on_reject(route, destination) {
+                    Some((_, path)) => path,
+                    None => route.path.name("on_reject"),
+                },
+                Blame::Delay => target.path.name("delay"),
+            };
+            self.reader
+                .error(&path, refused.message(&destination.name), refused.instead());
         }
     }
 
@@ -309,6 +307,14 @@ impl<'a> Context<'a> {
         .into_iter()
         .find_map(|(word, path)| Some((word?, path)))?;
         Some((word, path.name("on_reject")))
+    }
+}
+
+const fn sink(kind: &Kind) -> Sink {
+    match kind {
+        Kind::Stream(_) => Sink::Stream,
+        #[cfg(feature = "faults")]
+        Kind::Faulty { .. } => Sink::Faulty,
     }
 }
 

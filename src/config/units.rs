@@ -61,7 +61,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 }
 
 /// The largest unit that gives a whole number: `90s`, `10m`, `1h`.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (unit, factor) = DURATION_UNITS_MS
         .iter()

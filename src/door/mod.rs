@@ -6,18 +6,20 @@
 pub mod identity;
 pub mod limits;
 mod refusals;
+mod rules;
 
 pub use refusals::Refusals;
+pub use rules::{Decided, Rules, identity_key};
 
 use crate::clock::Clock;
-use crate::journal::{self, Submission, fingerprint};
+use crate::journal::{self, Submission};
 use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
     Position, Receipt, Refusal, RouteId,
 };
 use crate::routing::{OnFull, Planned, Routed, Router};
 use identity::{Identities, Scope};
-use limits::{EmptyLevels, Limits};
+use limits::Limits;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,14 +91,21 @@ impl Door {
         }
     }
 
+    #[must_use]
+    pub const fn rules(&self) -> Rules<'_> {
+        Rules {
+            limits: &self.limits,
+            identities: &self.identities,
+            router: &self.router,
+        }
+    }
+
     fn hand_over(&self, mut envelope: Envelope, chain: Option<Chain>) -> Result<Handed, Refusal> {
         if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
             return Err(refusal);
         }
-        limits::check(&envelope, &self.limits, EmptyLevels::Refused)?;
-        let (id, scope) = self.identities.identify(&envelope)?;
-        envelope.id = id;
-        let planned = match self.router.plan(&envelope, self.clock.wall())? {
+        let Decided { scope, routed } = self.rules().decide(&mut envelope, self.clock.wall())?;
+        let planned = match routed {
             Routed::To(planned) => planned,
             Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),
         };
@@ -183,14 +192,8 @@ impl Door {
     }
 
     fn key(&self, principal: &str, topic: &str, id: &str, scope: Scope) -> u128 {
-        self.journal
-            .shared()
-            .hasher
-            .fingerprint(fingerprint::Identity {
-                principal: scope.principal.then_some(principal),
-                topic: scope.topic.then_some(topic),
-                id,
-            })
+        let hasher = &self.journal.shared().hasher;
+        identity_key(hasher, principal, topic, id, scope)
     }
 
     /// Waits until everything is settled, and says how; `None` if the time is over first.

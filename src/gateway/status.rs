@@ -2,6 +2,8 @@
 
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
+use super::rehearsal::{Names, Rehearsal};
+use crate::admin::explanation::Explanation;
 use crate::admin::status::{
     DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
     StreamStatus,
@@ -14,7 +16,7 @@ use crate::ingress::http::Counters;
 use crate::journal::Counts;
 use crate::lane;
 use crate::log::disk::Disk;
-use crate::message::DiscardReason;
+use crate::message::{DiscardReason, Envelope};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +39,9 @@ impl StatusDesk {
             match question {
                 // Whoever asked may be gone.
                 Question::Status(answer) => drop(answer.send(self.status())),
+                Question::Explain { envelope, answer } => {
+                    drop(answer.send(self.explain(*envelope)));
+                }
                 Question::DropLane {
                     lane,
                     discard,
@@ -46,6 +51,18 @@ impl StatusDesk {
                 }
             }
         }
+    }
+
+    /// By the rules that publishes meet at this moment.
+    fn explain(&self, envelope: Envelope) -> Explanation {
+        let shared = self.door.journal.shared();
+        let rehearsal = Rehearsal {
+            rules: self.door.rules(),
+            names: &Names::of_journal(shared),
+            hasher: Some(shared.hasher),
+            now: self.clock.wall(),
+        };
+        rehearsal.explain(envelope)
     }
 
     async fn drop_lane(&self, name: String, discard: bool) -> Result<Dropping, DropError> {

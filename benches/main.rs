@@ -11,6 +11,7 @@
 mod support;
 
 mod bare;
+mod expressions;
 mod house;
 mod http;
 mod journal;
@@ -19,6 +20,7 @@ mod memory;
 mod receipts;
 mod recovery;
 mod report;
+mod routes;
 
 use report::{Row, Size};
 use std::env;
@@ -26,13 +28,15 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),
     ("recovery-after-kill", recovery::after_kill),
     ("recovery-after-stop", recovery::after_stop),
+    ("routes", routes::routes),
     ("http", http::http),
+    ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),
     ("rss-stuck-key", memory::stuck_key),
 ];

@@ -1,5 +1,7 @@
 //! Time, behind a value, so that tests and the simulation own it.
 //!
+//! What lives here: clocks, points in time, and how lengths of time are written.
+//!
 //! Retries and windows run on `Mono`, which never goes back; `deliver_at`, ttl and what people
 //! read run on `Wall`.
 
@@ -36,6 +38,35 @@ impl Wall {
 
 fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) const DURATION_UNITS_MS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+/// Longer than any run: what is added to a time must not leave its range.
+const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
+
+/// `100ms`, `30s`, `10m`, `24h`, `7d`: as people write lengths of time.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let factor = DURATION_UNITS_MS.iter().find(|(name, _)| *name == unit)?.1;
+    let millis = number.checked_mul(factor)?;
+    (millis <= MAX_DURATION_MS).then(|| Duration::from_millis(millis))
+}
+
+/// The number in front and the unit behind it, one space between them allowed.
+pub(crate) fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    Some((digits.parse().ok()?, unit.strip_prefix(' ').unwrap_or(unit)))
 }
 
 #[derive(Clone, Debug)]

@@ -86,6 +86,7 @@ async fn serve(settings: Settings, listens: &dyn Fn(&Settings)) -> Result<(), St
         limits: settings.limits.clone(),
         clock: clock.clone(),
         refusals: crate::door::Refusals::default(),
+        skips: crate::door::Skips::default(),
     });
     let counters = Arc::new(Counters::default());
     let desk = StatusDesk {

@@ -8,6 +8,7 @@ mod cli;
 mod config_bytes;
 mod config_errors;
 mod examples;
+mod expression_fuzz;
 mod http_batch;
 mod http_events;
 mod imports;

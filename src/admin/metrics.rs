@@ -33,6 +33,11 @@ pub fn render(status: &Status) -> String {
     for (reason, count) in &status.refusals {
         refusals.sample(&[("reason", reason)], count);
     }
+    let help = "Targets, or whole routes, passed over for on_error = skip.";
+    let mut skips = page.family("causeway_route_skipped_total", "counter", help);
+    for (route, count) in &status.route_skips {
+        skips.sample(&[("route", route)], count);
+    }
     lanes(&mut page, &status.lanes);
     streams(&mut page, &status.streams);
     http(&mut page, &status.http);
@@ -363,6 +368,8 @@ mod tests {
             value(&page, "causeway_refusals_total{reason=\"no_route\"}"),
             2.0
         );
+        let skipped = "causeway_route_skipped_total{route=\"orders\"}";
+        assert_eq!(value(&page, skipped), 7.0);
         let http = "causeway_http_requests_total{endpoint=\"publish\",status=\"202\"}";
         assert_eq!(value(&page, http), 38.0);
         for (name, expected) in [

@@ -16,6 +16,9 @@ pub struct Status {
     pub dedup: DedupStatus,
     /// Publishes that were refused since the start, by reason.
     pub refusals: BTreeMap<String, u64>,
+    /// What `on_error = "skip"` passed over since the start, by route.
+    #[serde(default)]
+    pub route_skips: BTreeMap<String, u64>,
     pub lanes: Vec<LaneStatus>,
     pub streams: Vec<StreamStatus>,
     pub http: HttpStatus,
@@ -206,6 +209,7 @@ pub(crate) fn sample() -> Status {
             ..DedupStatus::default()
         },
         refusals: [("no_route".to_owned(), 2)].into(),
+        route_skips: [("orders".to_owned(), 7)].into(),
         lanes: vec![
             lane("inbox", LaneState::Running, 0),
             lane("old \"one\"", LaneState::Orphaned, 5),

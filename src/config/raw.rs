@@ -6,8 +6,9 @@ mod routes;
 use super::names::name_problem;
 use super::reader::{Reader, Table};
 use super::settings::{Dedup, Gateway, Journal};
-use crate::door::identity::{IdentityRule, PayloadPath, Scope};
+use crate::door::identity::{IdentityRule, Scope};
 use crate::door::limits::Limits;
+use crate::expression::{CompileError, Program};
 use crate::message::{Ack, Guarantee};
 use crate::routing::{OnError, OnFull, OnReject, Pattern, Unrouted};
 pub(super) use routes::{Kind, RawDestination, RawRoute, RawTarget};
@@ -238,15 +239,14 @@ fn read_identity(table: Table<'_>) -> Option<IdentityRule> {
         table.missing("id", "\"payload.order_id\"");
     }
     let id = table.raw_text("id").and_then(|text| {
-        let path = PayloadPath::parse(&text);
-        if path.is_none() {
-            table.reader.error(
-                &table.path.name("id"),
-                "expressions are not built in: `id` can be a plain path into the payload",
-                "write it like id = \"payload.order_id\"",
-            );
-        }
-        path
+        let levels: Vec<&str> = topic.iter().flat_map(Pattern::names).collect();
+        let compiled = Program::compile(&text, &levels);
+        let refuse = |error: CompileError| {
+            let help = error.help.unwrap_or_default();
+            let path = table.path.name("id");
+            table.reader.error(&path, error.message, help);
+        };
+        compiled.map_err(refuse).ok()
     });
     let scope = read_scope(&table);
     table.finish();

@@ -1,6 +1,9 @@
 //! Sizes and durations as people write them.
 
+use crate::clock::{DURATION_UNITS_MS, split_unit};
 use std::time::Duration;
+
+pub use crate::clock::parse_duration;
 
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
@@ -14,17 +17,6 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("TB", 1_000_000_000_000),
 ];
 
-const DURATION_UNITS_MS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
-
-/// Longer than any run: what is added to a time must not leave its range.
-const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
-
 /// `10GiB`, `16 KiB`, or digits alone for bytes.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text)?;
@@ -35,29 +27,12 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-/// `100ms`, `30s`, `10m`, `24h`, `7d`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let factor = DURATION_UNITS_MS.iter().find(|(name, _)| *name == unit)?.1;
-    let millis = number.checked_mul(factor)?;
-    (millis <= MAX_DURATION_MS).then(|| Duration::from_millis(millis))
-}
-
 /// A count from a layer that has text only (environment, flags): `10000` or `10_000`.
 pub(super) fn parse_count(text: &str) -> Option<u64> {
     if text.starts_with('_') || text.ends_with('_') || text.starts_with('+') {
         return None;
     }
     text.replace('_', "").parse().ok()
-}
-
-/// The number in front and the unit behind it, one space between them allowed.
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    Some((digits.parse().ok()?, unit.strip_prefix(' ').unwrap_or(unit)))
 }
 
 /// The largest unit that gives a whole number: `90s`, `10m`, `1h`.

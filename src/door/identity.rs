@@ -2,13 +2,11 @@
 //! matching `[[identity]]` rule (if that fails or is empty: refused), else the publisher's id,
 //! else none.
 //!
-//! What lives here: the rules and how they read a payload. Pure. What must not: the dedup window.
+//! What lives here: the rules and what their failures mean. Pure. What must not: the dedup window.
 
-mod payload;
-
+use crate::expression::{self, EvalError, Program};
 use crate::message::{Envelope, MessageId, Refusal};
 use crate::routing::Pattern;
-pub use payload::{PathError, PayloadPath};
 
 /// An id is at most this long, in bytes, whoever gave it: the window keeps millions.
 pub const MAX_ID_BYTES: usize = 256;
@@ -33,7 +31,8 @@ impl Default for Scope {
 #[derive(Clone, Debug, PartialEq)]
 pub struct IdentityRule {
     pub topic: Pattern,
-    pub id: PayloadPath,
+    /// It knows the levels that the topic names.
+    pub id: Program,
     pub scope: Scope,
 }
 
@@ -60,8 +59,13 @@ impl Identities {
         rule.map_or_else(Scope::default, |rule| rule.scope)
     }
 
-    /// The identity of an envelope whose `id` is still the publisher's word, or `None`.
-    pub fn identify(&self, envelope: &Envelope) -> Result<(MessageId, Scope), Refusal> {
+    /// The identity of an envelope whose `id` is still the publisher's word, or `None`. What is
+    /// evaluated and read for it is shared with whoever evaluates in the same scope.
+    pub fn identify(
+        &self,
+        envelope: &Envelope,
+        evaluation: &expression::Scope<'_>,
+    ) -> Result<(MessageId, Scope), Refusal> {
         let rule = match &self.rules[..] {
             [] => None,
             rules => {
@@ -71,21 +75,28 @@ impl Identities {
         };
         match rule {
             None => Ok((envelope.id.clone(), Scope::default())),
-            Some(rule) => Ok((MessageId::Derived(derive(rule, envelope)?), rule.scope)),
+            Some(rule) => {
+                let id = derive(rule, &envelope.topic, evaluation)?;
+                Ok((MessageId::Derived(id), rule.scope))
+            }
         }
     }
 }
 
-fn derive(rule: &IdentityRule, envelope: &Envelope) -> Result<String, Refusal> {
-    let path = &rule.id;
-    let Ok(payload) = &envelope.payload else {
-        return Err(Refusal::IdNeeded(format!(
-            "it is {path}, and there is no payload"
-        )));
+fn derive(
+    rule: &IdentityRule,
+    topic: &str,
+    evaluation: &expression::Scope<'_>,
+) -> Result<String, Refusal> {
+    let source = rule.id.source();
+    let bound = match rule.topic.names().next() {
+        Some(_) => rule.topic.bind(topic).unwrap_or_default(),
+        None => Vec::new(),
     };
-    let id = path.find(payload).map_err(|error| refusal(path, &error))?;
+    let id = rule.id.id(&evaluation.with_levels(&bound));
+    let id = id.map_err(|error| refusal(source, &error))?;
     if id.is_empty() {
-        return Err(Refusal::IdNeeded(format!("it is {path}, which is empty")));
+        return Err(Refusal::IdNeeded(format!("it is {source}, which is empty")));
     }
     if id.len() > MAX_ID_BYTES {
         return Err(too_long(id.len()));
@@ -93,11 +104,13 @@ fn derive(rule: &IdentityRule, envelope: &Envelope) -> Result<String, Refusal> {
     Ok(id)
 }
 
-fn refusal(path: &PayloadPath, error: &PathError) -> Refusal {
-    let words = format!("it is {path}, {error}");
-    match error {
-        PathError::Absent | PathError::Null => Refusal::IdNeeded(words),
-        _ => Refusal::Malformed(format!("an id is needed: {words}")),
+/// What is missing is the publisher's to add; anything else is wrong as it is.
+fn refusal(source: &str, error: &EvalError) -> Refusal {
+    let words = format!("it is {source}; {error}");
+    if error.is_absence() {
+        Refusal::IdNeeded(words)
+    } else {
+        Refusal::Malformed(format!("an id is needed: {words}"))
     }
 }
 

@@ -1,10 +1,9 @@
 //! `[limits]`, and what a topic must look like to be published to. Pure.
 
 use super::identity::{MAX_ID_BYTES, too_long};
-use crate::message::{Envelope, MessageId, Refusal};
+use crate::message::{Envelope, MAX_KEY_BYTES, MessageId, Refusal};
+use crate::routing::PlanLimits;
 
-/// Fixed: a longer key partitions nothing better.
-pub const MAX_KEY_BYTES: usize = 4096;
 /// Fixed: room for the longest registered media type with parameters.
 pub const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
@@ -22,6 +21,18 @@ pub struct Limits {
     pub connections: usize,
     /// Payloads that are received and not answered yet, together.
     pub in_flight_bytes: u64,
+}
+
+impl Limits {
+    /// What they are for all that routes make of an envelope.
+    #[must_use]
+    pub fn of_plans(&self) -> PlanLimits {
+        PlanLimits {
+            payload_bytes: self.payload_bytes,
+            headers: self.headers,
+            header_bytes: self.header_bytes,
+        }
+    }
 }
 
 /// Whether a topic may have levels without a character: MQTT's may.

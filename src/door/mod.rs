@@ -3,12 +3,12 @@
 //! What lives here: limits, identity, the way through routing into the journal, and the wait that
 //! the ack asks for. What must not: protocols.
 
+mod counts;
 pub mod identity;
 pub mod limits;
-mod refusals;
 mod rules;
 
-pub use refusals::Refusals;
+pub use counts::{Refusals, Skips};
 pub use rules::{Decided, Rules, identity_key};
 
 use crate::clock::Clock;
@@ -62,6 +62,7 @@ pub struct Door {
     pub limits: Limits,
     pub clock: Clock,
     pub refusals: Refusals,
+    pub skips: Skips,
 }
 
 impl Door {
@@ -104,7 +105,13 @@ impl Door {
         if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
             return Err(refusal);
         }
-        let Decided { scope, routed } = self.rules().decide(&mut envelope, self.clock.wall())?;
+        let mut skips = Vec::new();
+        let decided = self
+            .rules()
+            .decide(&envelope, self.clock.wall(), &mut skips);
+        self.skips.count(skips);
+        let Decided { id, scope, routed } = decided?;
+        envelope.id = id;
         let planned = match routed {
             Routed::To(planned) => planned,
             Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),

@@ -4,9 +4,10 @@
 use super::identity::{Identities, Scope};
 use super::limits::{self, EmptyLevels, Limits};
 use crate::clock::Wall;
+use crate::expression;
 use crate::journal::fingerprint::{Hasher, Identity};
-use crate::message::{Envelope, Refusal};
-use crate::routing::{Routed, Router};
+use crate::message::{Envelope, MessageId, Refusal};
+use crate::routing::{Arrival, Explanation, Routed, Router, Skip};
 
 /// The ingress whose topics may have levels without a character.
 const MQTT: &str = "mqtt";
@@ -19,29 +20,55 @@ pub struct Rules<'a> {
     pub router: &'a Router,
 }
 
-/// An envelope with its identity, and where it goes.
-pub struct Decided {
+/// The identity of an envelope that may come in, and what routing says of it.
+pub struct Decided<T> {
+    pub id: MessageId,
     pub scope: Scope,
-    pub routed: Routed,
+    pub routed: T,
 }
 
 impl Rules<'_> {
-    /// Limits, then the identity, which the envelope has from here on.
-    pub fn admit(&self, envelope: &mut Envelope) -> Result<Scope, Refusal> {
+    /// What becomes of an envelope. What `on_error = "skip"` passed over is added to `skips`.
+    pub fn decide(
+        &self,
+        envelope: &Envelope,
+        now: Wall,
+        skips: &mut Vec<Skip>,
+    ) -> Result<Decided<Routed>, Refusal> {
+        let decided = self.admit(envelope, now, |arrival| self.router.plan(arrival, skips))?;
+        Ok(Decided {
+            id: decided.id,
+            scope: decided.scope,
+            routed: decided.routed?,
+        })
+    }
+
+    /// The same, and how it comes about.
+    pub fn explain(&self, envelope: &Envelope, now: Wall) -> Result<Decided<Explanation>, Refusal> {
+        self.admit(envelope, now, |arrival| self.router.explain(arrival))
+    }
+
+    /// Limits, then the identity, then `route`: with what was evaluated and read by then.
+    fn admit<T>(
+        &self,
+        envelope: &Envelope,
+        now: Wall,
+        route: impl FnOnce(&Arrival<'_, '_>) -> T,
+    ) -> Result<Decided<T>, Refusal> {
         let empty = match &*envelope.source {
             MQTT => EmptyLevels::Legal,
             _ => EmptyLevels::Refused,
         };
         limits::check(envelope, self.limits, empty)?;
-        let (id, scope) = self.identities.identify(envelope)?;
-        envelope.id = id;
-        Ok(scope)
-    }
-
-    pub fn decide(&self, envelope: &mut Envelope, now: Wall) -> Result<Decided, Refusal> {
-        let scope = self.admit(envelope)?;
-        let routed = self.router.plan(envelope, now)?;
-        Ok(Decided { scope, routed })
+        let evaluation = expression::Scope::new(envelope);
+        let (id, scope) = self.identities.identify(envelope, &evaluation)?;
+        let routed = route(&Arrival {
+            envelope,
+            id: &id,
+            scope: &evaluation,
+            now,
+        });
+        Ok(Decided { id, scope, routed })
     }
 }
 

@@ -86,8 +86,9 @@ pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
     keeper.step();
     flush(&mut journal, &mut keeper, &mut VecDeque::new())?;
     let destinations = open_destinations(settings, clock, &disk, &mut journal, &mut keeper)?;
-    let router =
-        Router::new(&settings.routes, settings.unrouted, &catalog).map_err(|e| e.to_string())?;
+    let limits = settings.limits.of_plans();
+    let router = Router::new(&settings.routes, settings.unrouted, &catalog, limits)
+        .map_err(|e| e.to_string())?;
     Ok(House {
         lock,
         disk,
@@ -140,11 +141,13 @@ pub fn journal_options(
     })
 }
 
-/// A record has the payload, the headers, the topic, and a plan that may name many targets.
+/// A record has the payload, the headers, the topic, and a plan that may name many targets; or as much
+/// as routes may render.
 fn min_segment_bytes(settings: &Settings) -> u64 {
     let limits = &settings.limits;
-    let record =
+    let received =
         limits.payload_bytes + 2 * limits.header_bytes + 4 * limits.topic_bytes + (64 << 10);
+    let record = received.max(limits.of_plans().record_bytes());
     MIN_SEGMENT_BYTES.max((2 * record as u64).next_power_of_two())
 }
 

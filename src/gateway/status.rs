@@ -2,7 +2,7 @@
 
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
-use super::rehearsal::{Names, Rehearsal};
+use super::rehearsal::Rehearsal;
 use crate::admin::explanation::Explanation;
 use crate::admin::status::{
     DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
@@ -58,7 +58,6 @@ impl StatusDesk {
         let shared = self.door.journal.shared();
         let rehearsal = Rehearsal {
             rules: self.door.rules(),
-            names: &Names::of_journal(shared),
             hasher: Some(shared.hasher),
             now: self.clock.wall(),
         };
@@ -100,6 +99,7 @@ impl StatusDesk {
             journal: self.journal(),
             dedup: self.dedup(),
             refusals: self.refusals(),
+            route_skips: self.door.skips.counts(),
             lanes,
             streams: self
                 .lanes

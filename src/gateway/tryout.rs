@@ -3,7 +3,7 @@
 
 use super::data_dir::disk;
 use super::offline::{Told, load};
-use super::rehearsal::{Names, Rehearsal};
+use super::rehearsal::Rehearsal;
 use super::trials::{Judged, case_of, differences};
 use crate::admin::explanation::Explanation;
 use crate::clock::Clock;
@@ -12,7 +12,6 @@ use crate::config::cases::{self, Case, Sample, to_toml};
 use crate::door::Rules;
 use crate::door::identity::Identities;
 use crate::journal::{self, fingerprint::Hasher};
-use crate::message::{LaneId, RouteId};
 use crate::routing::{Catalog, Router};
 use serde_json::json;
 use std::fs::{self, OpenOptions};
@@ -117,23 +116,22 @@ fn hasher(settings: &Settings) -> Option<Hasher> {
     journal::read_hasher(&*disk().ok()?, &dir).ok().flatten()
 }
 
-/// A file's settings, compiled, with numbers of their own for its names.
+/// A file's settings, compiled.
 struct FileRules {
     settings: Settings,
     identities: Identities,
     router: Router,
-    names: Names,
 }
 
 impl FileRules {
     fn load(file: &Path) -> Result<Self, String> {
         let (settings, _) = load(file)?;
-        let catalog = numbered(&settings);
-        let router = Router::new(&settings.routes, settings.unrouted, &catalog)
+        let catalog = Catalog::made_up(&settings.routes);
+        let limits = settings.limits.of_plans();
+        let router = Router::new(&settings.routes, settings.unrouted, &catalog, limits)
             .map_err(|error| error.to_string())?;
         Ok(Self {
             identities: Identities::new(settings.identities.clone()),
-            names: Names::of(&catalog),
             router,
             settings,
         })
@@ -146,7 +144,6 @@ impl FileRules {
                 identities: &self.identities,
                 router: &self.router,
             },
-            names: &self.names,
             hasher,
             now: Clock::system().wall(),
         };
@@ -161,22 +158,5 @@ impl FileRules {
             case,
             differences: differences(&case.expected, &found),
         }
-    }
-}
-
-/// As a new journal would number them.
-fn numbered(settings: &Settings) -> Catalog {
-    let number = |at: usize| u32::try_from(at + 1).unwrap_or(u32::MAX);
-    let routes = settings.routes.iter().enumerate();
-    let lanes = settings.destinations.iter().enumerate();
-    Catalog {
-        routes: routes
-            .map(|(at, route)| (route.name.clone(), RouteId(number(at))))
-            .collect(),
-        lanes: lanes
-            .map(|(at, destination)| (destination.name.clone(), LaneId(number(at))))
-            .collect(),
-        unrouted_route: journal::DOOR_ROUTE,
-        door_lane: journal::DOOR_LANE,
     }
 }

@@ -1,5 +1,8 @@
 //! What a content type says of a payload.
 
+/// What JSON without a content type of its own is sent as.
+pub const JSON: &str = "application/json";
+
 /// `application/json`, `text/json` and whatever ends in `+json`; parameters don't matter.
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {

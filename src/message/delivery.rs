@@ -1,5 +1,6 @@
 //! What lanes are fed with and what they say of it.
 
+use super::content_type::{JSON, is_json};
 use super::{DeliveryId, DeliveryState, Envelope, Epoch, LaneId, Plan, Target};
 use crate::clock::Wall;
 use bytes::Bytes;
@@ -46,6 +47,16 @@ impl Delivery {
             .key
             .as_ref()
             .or(self.message.envelope.key.as_ref())
+    }
+
+    /// Of what is sent: a payload of the target's own is JSON, whatever came.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        let received = self.message.envelope.content_type.as_deref();
+        match self.target().payload {
+            None => received,
+            Some(_) => received.filter(|of| is_json(of)).or(Some(JSON)),
+        }
     }
 
     /// Delayed, prioritised and redriven messages are outside the order of their key.

@@ -4,6 +4,9 @@ use crate::clock::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Fixed: a longer key partitions nothing better.
+pub const MAX_KEY_BYTES: usize = 4096;
+
 /// What was received, as every ingress hands it to the door.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
@@ -57,6 +60,18 @@ impl MessageId {
             Self::None => None,
             Self::Publisher(id) | Self::Derived(id) => Some(id),
         }
+    }
+}
+
+impl Envelope {
+    /// The first value of a header, whose name counts in any case of ASCII letters.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        let mut named = self
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name));
+        named.next().map(|header| &header.value)
     }
 }
 

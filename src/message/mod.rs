@@ -17,10 +17,10 @@ mod set;
 pub mod wire;
 
 pub use chain::Chain;
-pub use content_type::{guess_content_type, is_json};
+pub use content_type::{JSON, guess_content_type, is_json};
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
-pub use envelope::{Envelope, Extension, Header, MessageId, Tombstone};
+pub use envelope::{Envelope, Extension, Header, MAX_KEY_BYTES, MessageId, Tombstone};
 pub use generated_id::{generated_id, parse_generated, uuid_prefix};
 pub use ids::{DeliveryId, Epoch, LaneId, LogUuid, Ordinal, Position, RouteId};
 pub use plan::{Ack, Guarantee, Plan, Target};

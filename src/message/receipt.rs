@@ -91,6 +91,10 @@ pub enum Refusal {
     IdNeeded(String),
     #[error("no route matches the topic {topic:?}")]
     NoRoute { topic: String },
+    /// An expression failed, or rendered what can't be delivered, and the route says
+    /// `on_error = "reject"`.
+    #[error("the route {route:?} refuses it: {reason}")]
+    RouteRefused { route: String, reason: String },
     #[error(
         "the id {id:?} was used for another payload, key or content type at position {position}"
     )]
@@ -139,6 +143,7 @@ impl Refusal {
             Self::TooMany { .. } => "too_many",
             Self::IdNeeded(_) => "id_needed",
             Self::NoRoute { .. } => "no_route",
+            Self::RouteRefused { .. } => "route_refused",
             Self::Conflict { .. } => "conflict",
             Self::BacklogFull { .. } => "backlog_full",
             Self::JournalFull(_) => "journal_full",

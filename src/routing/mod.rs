@@ -1,15 +1,22 @@
-//! Routes compiled; pure: envelope → plan, or why none.
+//! Routes compiled to an index; pure: envelope → plan, or why none.
 //!
 //! What lives here: topic patterns, the routes of the file with their names resolved, the making
-//! of a plan. What must not: I/O, protocols, anything that a reader of the journal would need
-//! again, because a decision is made once and the journal holds the plan.
+//! of a plan and its explanation. What must not: I/O, protocols, anything that a reader of the
+//! journal would need again, because a decision is made once and the journal holds the plan.
 
+mod compile;
+mod explain;
+mod index;
 pub mod pattern;
+mod render;
 mod router;
 mod spec;
+mod words;
 
-pub use pattern::{Pattern, PatternError};
-pub use router::{Catalog, CompileError, Planned, Routed, Router};
+pub use compile::CompileError;
+pub use explain::{DOOR_NAME, Explanation, Found, NamedTarget, Why};
+pub use pattern::{Mismatch, Pattern, PatternError};
+pub use router::{Arrival, Catalog, MAX_PLAN_TARGETS, PlanLimits, Planned, Routed, Router, Skip};
 pub use spec::{
     HeaderMatch, HeaderSpec, OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec, Unrouted,
 };

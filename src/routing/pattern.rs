@@ -2,6 +2,10 @@
 //! `#` matches any number of levels, also none, and may stand anywhere. A leading wildcard never
 //! matches a topic that begins with `$`.
 
+mod mismatch;
+
+pub use mismatch::Mismatch;
+
 use std::fmt;
 
 /// A pattern is at most this long, in bytes: it bounds the work of a match.
@@ -14,7 +18,7 @@ pub struct Pattern {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Level {
+pub(super) enum Level {
     Literal(String),
     /// `+`
     One,
@@ -84,6 +88,11 @@ impl Pattern {
         })
     }
 
+    /// From left to right; never two `Many` side by side.
+    pub(super) fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
         let parts: Vec<&str> = topic.split('/').collect();
@@ -119,6 +128,17 @@ impl Pattern {
     /// A leading wildcard never matches `$…`.
     fn hides(&self, topic: &[&str]) -> bool {
         !matches!(self.levels[0], Level::Literal(_)) && topic[0].starts_with('$')
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(literal) => f.write_str(literal),
+            Self::One => f.write_str("+"),
+            Self::Named(name) => write!(f, "{{{name}}}"),
+            Self::Many => f.write_str("#"),
+        }
     }
 }
 

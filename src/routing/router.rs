@@ -1,13 +1,26 @@
-//! Envelope → plan. A simple matcher: every pattern is tried, in the order of the file.
+//! Envelope → plan: the index finds the routes, they apply in the order of the file until one stops
+//! the search, and every target is rendered.
 
-use super::{OnFull, Pattern, RouteSpec, Span, Unrouted};
+use super::compile::{Label, Programs, Route, compile, strict};
+use super::explain::Why;
+use super::index::{Asked, Index, Scratch, first_unmet};
+use super::render::Failure;
+use super::{CompileError, OnError, OnFull, RouteSpec, Unrouted, words};
 use crate::clock::Wall;
+use crate::expression::{Scope, Transformed};
 use crate::message::{Ack, Envelope, Guarantee, LaneId, MessageId, Plan, Refusal, RouteId, Target};
-use std::collections::{HashMap, HashSet};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// More targets than this no envelope can have: it keeps a plan's record small.
 pub const MAX_PLAN_TARGETS: usize = 1024;
+/// What an envelope may become with its plan, at least; see `PlanLimits::record_bytes`.
+const MIN_RECORD_BYTES: usize = 2 << 20;
+/// What a target takes of it beside what is rendered, and a header beside its name and value.
+const TARGET_BYTES: usize = 64;
+const HEADER_BYTES: usize = 8;
 
 /// The journal's numbers for the names in the settings.
 #[derive(Clone, Debug)]
@@ -20,14 +33,57 @@ pub struct Catalog {
     pub door_lane: LaneId,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CompileError {
-    #[error("the catalog has no number for the route {0:?}")]
-    UnknownRoute(String),
-    #[error("the catalog has no number for the destination {destination:?} of the route {route:?}")]
-    UnknownDestination { route: String, destination: String },
-    #[error("the route {0:?} has no targets")]
-    NoTargets(String),
+impl Catalog {
+    /// Numbers for plans that no journal will hold: to explain and to test.
+    #[must_use]
+    pub fn made_up(routes: &[RouteSpec]) -> Self {
+        let mut lanes = HashMap::new();
+        for target in routes.iter().flat_map(|route| &route.targets) {
+            let next = LaneId(lanes.len() as u32 + 1);
+            lanes.entry(target.destination.clone()).or_insert(next);
+        }
+        let names = routes.iter().map(|route| route.name.clone());
+        Self {
+            routes: names.zip((1..).map(RouteId)).collect(),
+            lanes,
+            unrouted_route: RouteId(0),
+            door_lane: LaneId(0),
+        }
+    }
+}
+
+/// How much routes may make of an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanLimits {
+    /// Of a payload that `transform` makes.
+    pub payload_bytes: usize,
+    /// How many headers a target may have, and their names and values together.
+    pub headers: usize,
+    pub header_bytes: usize,
+}
+
+impl PlanLimits {
+    /// An envelope with all that routes render of it: it must fit into the journal's segments.
+    #[must_use]
+    pub const fn record_bytes(&self) -> usize {
+        let twice = self.payload_bytes.saturating_mul(2);
+        if twice > MIN_RECORD_BYTES {
+            twice
+        } else {
+            MIN_RECORD_BYTES
+        }
+    }
+}
+
+/// An envelope on its way through the routes.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a, 's> {
+    pub envelope: &'a Envelope,
+    /// Fixed before routing; the envelope's own is still the publisher's word.
+    pub id: &'a MessageId,
+    /// Of this envelope: its payload and its budget are shared with whatever was evaluated before.
+    pub scope: &'a Scope<'s>,
+    pub now: Wall,
 }
 
 /// What becomes of an envelope.
@@ -45,33 +101,47 @@ pub struct Planned {
     pub on_full: Vec<OnFull>,
 }
 
+/// What `on_error = "skip"` passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    pub route: String,
+    /// `None`: the whole route.
+    pub destination: Option<String>,
+    pub reason: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct Router {
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
+    /// By the same numbers as the routes.
+    pub(super) labels: Vec<Label>,
+    index: Index,
     unrouted: Unrouted,
     unrouted_route: RouteId,
     door_lane: LaneId,
+    limits: PlanLimits,
 }
 
-#[derive(Clone, Debug)]
-struct Route {
-    id: RouteId,
-    pattern: Pattern,
-    ack: Ack,
-    ack_timeout: Duration,
-    targets: Vec<RouteTarget>,
+/// Hears how a plan came about. Routes go by their numbers.
+pub(super) trait Witness {
+    /// The search came to a route whose topic, source and headers fit.
+    fn begun(&mut self, _route: u32) {}
+    /// Its targets come next; what becomes of them may still refuse the envelope.
+    fn matched(&mut self, _route: u32) {}
+    fn unmatched(&mut self, _route: u32, _why: Why) {}
+    fn skipped(&mut self, skip: Skip);
 }
 
-#[derive(Clone, Debug)]
-struct RouteTarget {
-    lane: LaneId,
-    destination: String,
-    guarantee: Guarantee,
-    topic: Option<String>,
-    delay: Option<Duration>,
-    on_full: OnFull,
-    /// Some target makes this lane strict: it delivers in journal order and can't delay.
-    strict: bool,
+struct Skips<'a>(&'a mut Vec<Skip>);
+
+impl Witness for Skips<'_> {
+    fn skipped(&mut self, skip: Skip) {
+        self.0.push(skip);
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl Router {
@@ -79,63 +149,115 @@ impl Router {
         specs: &[RouteSpec],
         unrouted: Unrouted,
         catalog: &Catalog,
+        limits: PlanLimits,
     ) -> Result<Self, CompileError> {
-        let strict: HashSet<&str> = specs
-            .iter()
-            .flat_map(|route| &route.targets)
-            .filter(|target| target.guarantee == Guarantee::ExactlyOnce)
-            .map(|target| target.destination.as_str())
-            .collect();
-        let routes = specs
+        let strict = strict(specs);
+        let routes: Vec<Route> = specs
             .iter()
             .map(|spec| compile(spec, &strict, catalog))
             .collect::<Result<_, _>>()?;
+        let label = |spec: &RouteSpec| Label {
+            name: spec.name.clone(),
+            pattern: spec.pattern.clone(),
+        };
+        let labels: Vec<Label> = specs.iter().map(label).collect();
+        let nothing = Asked::default();
+        let asked = routes
+            .iter()
+            .map(|route| route.asked.as_deref().unwrap_or(&nothing));
+        let index = Index::new(labels.iter().map(|label| &label.pattern).zip(asked));
         Ok(Self {
             routes,
+            labels,
+            index,
             unrouted,
             unrouted_route: catalog.unrouted_route,
             door_lane: catalog.door_lane,
+            limits,
         })
     }
 
-    /// The plan of an envelope whose identity is fixed: all matching routes in order, their
-    /// targets in order.
-    pub fn plan(&self, envelope: &Envelope, now: Wall) -> Result<Routed, Refusal> {
-        let levels: Vec<&str> = envelope.topic.split('/').collect();
-        let mut ack: Option<(Ack, Duration)> = None;
-        let mut targets = Vec::new();
-        let mut on_full = Vec::new();
-        for route in self
-            .routes
-            .iter()
-            .filter(|r| r.pattern.matches_levels(&levels))
-        {
-            // The strongest ack; of the routes that ask for it the longest wait.
-            ack = ack.max(Some((route.ack, route.ack_timeout)));
-            for target in &route.targets {
-                targets.push(target.render(route.id, envelope, now)?);
-                on_full.push(target.on_full);
+    /// The plan of an envelope: all matching routes in order, their targets in order. What
+    /// `on_error = "skip"` passed over is added to `skips`, also if nothing comes of the rest.
+    pub fn plan(
+        &self,
+        arrival: &Arrival<'_, '_>,
+        skips: &mut Vec<Skip>,
+    ) -> Result<Routed, Refusal> {
+        self.decide(arrival, &mut Skips(skips))
+    }
+
+    pub(super) fn decide(
+        &self,
+        arrival: &Arrival<'_, '_>,
+        witness: &mut impl Witness,
+    ) -> Result<Routed, Refusal> {
+        let draft = SCRATCH.with_borrow_mut(|scratch| {
+            self.index.find(arrival.envelope, scratch);
+            self.apply_all(&scratch.found, arrival, witness)
+        })?;
+        match draft.ack {
+            Some((ack, ack_timeout)) => Ok(Routed::To(Planned {
+                plan: Plan {
+                    ack,
+                    ack_timeout,
+                    targets: draft.targets,
+                },
+                on_full: draft.on_full,
+            })),
+            None => self.unrouted(arrival.envelope),
+        }
+    }
+
+    fn apply_all(
+        &self,
+        found: &[u32],
+        arrival: &Arrival<'_, '_>,
+        witness: &mut impl Witness,
+    ) -> Result<Draft, Refusal> {
+        let mut draft = Draft::new(self.limits);
+        for number in found {
+            let route = &self.routes[*number as usize];
+            let asked = route.asked.as_ref();
+            if asked.is_some_and(|asked| first_unmet(asked, arrival.envelope).is_some()) {
+                continue;
+            }
+            witness.begun(*number);
+            let matched = self.apply(*number, arrival, &mut draft, witness)?;
+            if matched && route.stop {
+                break;
             }
         }
-        let Some((ack, ack_timeout)) = ack else {
-            return self.unrouted(envelope);
+        Ok(draft)
+    }
+
+    /// Whether the route matches; then its targets are in the draft.
+    fn apply(
+        &self,
+        number: u32,
+        arrival: &Arrival<'_, '_>,
+        draft: &mut Draft,
+        witness: &mut impl Witness,
+    ) -> Result<bool, Refusal> {
+        let applying = Applying {
+            number,
+            route: &self.routes[number as usize],
+            label: &self.labels[number as usize],
+            arrival,
+            limits: &self.limits,
         };
-        if targets.len() > MAX_PLAN_TARGETS {
-            return Err(Refusal::TooMany {
-                what: "targets of the routes for this topic",
-                actual: targets.len(),
-                limit: MAX_PLAN_TARGETS,
-                setting: "fixed",
-            });
+        let Some(programs) = applying.route.programs.as_deref() else {
+            witness.matched(number);
+            applying.add_targets(OnError::Reject, arrival.scope, None, draft, witness)?;
+            return Ok(true);
+        };
+        if !programs.binds {
+            return applying.evaluate(programs, arrival.scope, draft, witness);
         }
-        Ok(Routed::To(Planned {
-            plan: Plan {
-                ack,
-                ack_timeout,
-                targets,
-            },
-            on_full,
-        }))
+        let bound = applying.label.pattern.bind(&arrival.envelope.topic);
+        let bound = bound.expect("the index found the route by its pattern");
+        let scope = arrival.scope.with_levels(&bound);
+        applying.evaluate(programs, &scope, draft, witness)
     }
 
     fn unrouted(&self, envelope: &Envelope) -> Result<Routed, Refusal> {
@@ -163,75 +285,235 @@ impl Router {
     }
 }
 
-fn compile(
-    spec: &RouteSpec,
-    strict: &HashSet<&str>,
-    catalog: &Catalog,
-) -> Result<Route, CompileError> {
-    if spec.targets.is_empty() {
-        return Err(CompileError::NoTargets(spec.name.clone()));
-    }
-    let id = catalog.routes.get(&spec.name);
-    let id = *id.ok_or_else(|| CompileError::UnknownRoute(spec.name.clone()))?;
-    let mut targets = Vec::with_capacity(spec.targets.len());
-    for target in &spec.targets {
-        let destination = &target.destination;
-        let Some(lane) = catalog.lanes.get(destination) else {
-            return Err(CompileError::UnknownDestination {
-                route: spec.name.clone(),
-                destination: destination.clone(),
-            });
-        };
-        targets.push(RouteTarget {
-            lane: *lane,
-            destination: destination.clone(),
-            guarantee: target.guarantee,
-            topic: target
-                .topic
-                .as_ref()
-                .and_then(|t| t.as_plain().map(str::to_owned)),
-            delay: match &target.delay {
-                Some(Span::Fixed(delay)) => Some(*delay),
-                _ => None,
-            },
-            on_full: target.on_full,
-            strict: strict.contains(destination.as_str()),
-        });
-    }
-    Ok(Route {
-        id,
-        pattern: spec.pattern.clone(),
-        ack: spec.ack,
-        ack_timeout: spec.ack_timeout,
-        targets,
-    })
+/// One route on its way into the draft of a plan.
+struct Applying<'a, 's> {
+    number: u32,
+    route: &'a Route,
+    label: &'a Label,
+    arrival: &'a Arrival<'a, 's>,
+    limits: &'a PlanLimits,
 }
 
-impl RouteTarget {
-    fn render(&self, route: RouteId, envelope: &Envelope, now: Wall) -> Result<Target, Refusal> {
-        let delayed = self.delay.map(|delay| now.plus(delay));
-        // A time that has come is no delay: such a delivery stays in the order of its key.
-        let not_before = envelope.deliver_at.max(delayed).filter(|time| *time > now);
-        if self.strict && not_before.is_some() {
-            return Err(Refusal::Malformed(format!(
-                "it can't be delayed: the destination {:?} delivers in the order of acceptance, \
-                 because a route sends to it exactly_once",
-                self.destination
-            )));
+impl Applying<'_, '_> {
+    fn evaluate(
+        &self,
+        programs: &Programs,
+        scope: &Scope<'_>,
+        draft: &mut Draft,
+        witness: &mut impl Witness,
+    ) -> Result<bool, Refusal> {
+        if let Some(when) = &programs.when {
+            match when.is_true(scope) {
+                Ok(true) => {}
+                Ok(false) => {
+                    witness.unmatched(self.number, Why::WhenFalse);
+                    return Ok(false);
+                }
+                Err(error) => {
+                    let reason = words::reason(format!("`when`: {error}"));
+                    return self.when_failed(programs, reason, draft, witness);
+                }
+            }
         }
-        if self.guarantee == Guarantee::ExactlyOnce && envelope.id == MessageId::None {
-            return Err(Refusal::IdNeeded(format!(
-                "a route sends it exactly_once to the destination {:?}",
-                self.destination
-            )));
+        witness.matched(self.number);
+        let Some(transform) = &programs.transform else {
+            self.add_targets(programs.on_error, scope, None, draft, witness)?;
+            return Ok(true);
+        };
+        let transformed = transform.transform(scope);
+        let transformed = transformed.map_err(|error| error.to_string());
+        match transformed.and_then(|made| self.fitting(made)) {
+            Ok(made) => {
+                let scope = scope.with_payload(&made);
+                let payload = Some(&made.json);
+                self.add_targets(programs.on_error, &scope, payload, draft, witness)?;
+            }
+            Err(error) => {
+                let reason = words::reason(format!("`transform`: {error}"));
+                match programs.on_error {
+                    OnError::Reject => return Err(self.refused(reason)),
+                    OnError::Skip => witness.skipped(self.skip(None, reason)),
+                    OnError::DeadLetter => self.bury_all(&reason, draft)?,
+                }
+            }
         }
-        let mut target = Target::to(route, self.lane, self.guarantee);
-        target.topic.clone_from(&self.topic);
-        target.not_before = not_before;
-        target.expires_at = envelope.expires_at;
-        Ok(target)
+        Ok(true)
     }
+
+    /// Under `dead_letter` it counts as true: then the targets hold it.
+    fn when_failed(
+        &self,
+        programs: &Programs,
+        reason: String,
+        draft: &mut Draft,
+        witness: &mut impl Witness,
+    ) -> Result<bool, Refusal> {
+        if programs.on_error == OnError::DeadLetter {
+            witness.matched(self.number);
+            self.bury_all(&reason, draft)?;
+            return Ok(true);
+        }
+        witness.unmatched(self.number, Why::WhenFailed(reason.clone()));
+        if programs.on_error == OnError::Reject {
+            return Err(self.refused(reason));
+        }
+        witness.skipped(self.skip(None, reason));
+        Ok(false)
+    }
+
+    fn fitting(&self, made: Transformed) -> Result<Transformed, String> {
+        let (bytes, limit) = (made.json.len(), self.limits.payload_bytes);
+        if bytes > limit {
+            return Err(format!(
+                "it makes {bytes} bytes, more than the limit of {limit} (limits.payload)"
+            ));
+        }
+        Ok(made)
+    }
+
+    fn add_targets(
+        &self,
+        on_error: OnError,
+        scope: &Scope<'_>,
+        payload: Option<&Bytes>,
+        draft: &mut Draft,
+        witness: &mut impl Witness,
+    ) -> Result<(), Refusal> {
+        for of_route in &self.route.targets {
+            let id = self.route.id;
+            let rendered = of_route.render(id, self.arrival, scope, payload, self.limits);
+            let target = match rendered {
+                Ok(target) => target,
+                Err(Failure::Refused(refusal)) => return Err(refusal),
+                Err(Failure::Unfit(unfit)) => {
+                    let destination = &*of_route.destination;
+                    let reason = unfit.of_target(destination);
+                    match on_error {
+                        OnError::Reject => return Err(self.refused(reason)),
+                        OnError::Skip => {
+                            witness.skipped(self.skip(Some(destination), reason));
+                            continue;
+                        }
+                        OnError::DeadLetter => of_route.bury(id, self.arrival, reason)?,
+                    }
+                }
+            };
+            draft.add(self.route, target, of_route.on_full, self.arrival.envelope)?;
+        }
+        Ok(())
+    }
+
+    fn bury_all(&self, reason: &str, draft: &mut Draft) -> Result<(), Refusal> {
+        for of_route in &self.route.targets {
+            let target = of_route.bury(self.route.id, self.arrival, reason.to_owned())?;
+            draft.add(self.route, target, of_route.on_full, self.arrival.envelope)?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, reason: String) -> Refusal {
+        Refusal::RouteRefused {
+            route: self.label.name.clone(),
+            reason,
+        }
+    }
+
+    fn skip(&self, destination: Option<&str>, reason: String) -> Skip {
+        Skip {
+            route: self.label.name.clone(),
+            destination: destination.map(str::to_owned),
+            reason,
+        }
+    }
+}
+
+/// A plan in the making.
+struct Draft {
+    /// The strongest; of the routes that ask for it the longest wait. `None`: no targets yet.
+    ack: Option<(Ack, Duration)>,
+    targets: Vec<Target>,
+    on_full: Vec<OnFull>,
+    /// Of all that was rendered.
+    bytes: usize,
+    limits: PlanLimits,
+}
+
+impl Draft {
+    const fn new(limits: PlanLimits) -> Self {
+        Self {
+            ack: None,
+            targets: Vec::new(),
+            on_full: Vec::new(),
+            bytes: 0,
+            limits,
+        }
+    }
+
+    fn add(
+        &mut self,
+        route: &Route,
+        target: Target,
+        on_full: OnFull,
+        envelope: &Envelope,
+    ) -> Result<(), Refusal> {
+        if self.targets.len() == MAX_PLAN_TARGETS {
+            return Err(Refusal::TooMany {
+                what: "targets of the routes for this topic",
+                actual: MAX_PLAN_TARGETS + 1,
+                limit: MAX_PLAN_TARGETS,
+                setting: "fixed",
+            });
+        }
+        if self.targets.is_empty() {
+            self.targets.reserve_exact(route.targets.len());
+            self.on_full.reserve_exact(route.targets.len());
+        }
+        self.ack = self.ack.max(Some((route.ack, route.ack_timeout)));
+        self.bytes += rendered_bytes(&target);
+        self.targets.push(target);
+        self.on_full.push(on_full);
+        self.check_size(envelope)
+    }
+
+    fn check_size(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        let limit = self.limits.record_bytes();
+        // What nothing was rendered for is within the limits of the door.
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        let actual = envelope_bytes(envelope) + TARGET_BYTES * self.targets.len() + self.bytes;
+        if actual <= limit {
+            return Ok(());
+        }
+        Err(Refusal::TooLarge {
+            what: "the message, with what its routes make of it,",
+            actual,
+            limit,
+            setting: "limits.payload",
+        })
+    }
+}
+
+fn rendered_bytes(target: &Target) -> usize {
+    target.topic.as_ref().map_or(0, String::len)
+        + target.key.as_ref().map_or(0, Bytes::len)
+        + target.headers.as_deref().map_or(0, headers_bytes)
+        + target.payload.as_ref().map_or(0, Bytes::len)
+        + target.dead_letter.as_ref().map_or(0, String::len)
+}
+
+fn envelope_bytes(envelope: &Envelope) -> usize {
+    envelope.topic.len()
+        + envelope.key.as_ref().map_or(0, Bytes::len)
+        + headers_bytes(&envelope.headers)
+        + envelope.content_type.as_ref().map_or(0, String::len)
+        + envelope.payload.as_ref().map_or(0, Bytes::len)
+}
+
+fn headers_bytes(headers: &[crate::message::Header]) -> usize {
+    let bytes = |h: &crate::message::Header| h.name.len() + h.value.len() + HEADER_BYTES;
+    headers.iter().map(bytes).sum()
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -22,14 +22,18 @@ fn envelope(topic: &str, id: MessageId, payload: &str) -> Envelope {
 fn rule(topic: &str, id: &str) -> IdentityRule {
     IdentityRule {
         topic: Pattern::parse(topic).expect("a good pattern"),
-        id: PayloadPath::parse(id).expect("a good path"),
+        id: Program::compile(id, &[]).expect("a good expression"),
         scope: Scope::default(),
     }
 }
 
+fn identify(identities: &Identities, envelope: &Envelope) -> Result<(MessageId, Scope), Refusal> {
+    identities.identify(envelope, &expression::Scope::new(envelope))
+}
+
 fn derived(id: &str, payload: &str) -> Result<String, Refusal> {
     let identities = Identities::new(vec![rule("#", id)]);
-    let (id, scope) = identities.identify(&envelope("a", MessageId::None, payload))?;
+    let (id, scope) = identify(&identities, &envelope("a", MessageId::None, payload))?;
     assert_eq!(scope, Scope::default());
     match id {
         MessageId::Derived(id) => Ok(id),
@@ -50,23 +54,23 @@ fn the_first_matching_rule_decides() {
 
     let order = envelope("orders/1", publisher.clone(), r#"{"order_id": "o-1"}"#);
     let expected = (MessageId::Derived("o-1".into()), global);
-    assert_eq!(identities.identify(&order), Ok(expected));
+    assert_eq!(identify(&identities, &order), Ok(expected));
 
     // A rule that matches and fails is no reason to try the next, or the publisher's id.
     let nameless = envelope("orders/1", publisher.clone(), r#"{"other": "x"}"#);
     assert!(matches!(
-        identities.identify(&nameless),
+        identify(&identities, &nameless),
         Err(Refusal::IdNeeded(_))
     ));
 
     let click = envelope("clicks", publisher.clone(), "not JSON");
     assert_eq!(
-        identities.identify(&click),
+        identify(&identities, &click),
         Ok((publisher, Scope::default()))
     );
     let click = envelope("clicks", MessageId::None, "");
     assert_eq!(
-        identities.identify(&click),
+        identify(&identities, &click),
         Ok((MessageId::None, Scope::default()))
     );
 }
@@ -142,7 +146,7 @@ fn what_gives_no_id_is_refused() {
     }
     let mut bare = envelope("a", MessageId::Publisher("p".into()), "");
     bare.payload = Err(Tombstone);
-    let refused = Identities::new(vec![rule("#", "payload.a")]).identify(&bare);
+    let refused = identify(&Identities::new(vec![rule("#", "payload.a")]), &bare);
     assert!(matches!(refused, Err(Refusal::IdNeeded(_))), "{refused:?}");
 }
 
@@ -181,25 +185,61 @@ fn deep_payloads_are_refused_not_followed() {
     assert!(derived("payload.b", &deep).is_err());
 }
 
+/// Exactly what the client reads.
 #[test]
-fn paths_are_plain() {
-    for good in ["payload.a", "payload.order_id", "payload._a.B2.c"] {
-        assert_eq!(
-            PayloadPath::parse(good).map(|p| p.to_string()),
-            Some(good.to_owned())
-        );
-    }
-    for bad in [
-        "",
-        "payload",
-        "payload.",
-        "payload..a",
-        "a.b",
-        "payload.1",
-        "payload.a-b",
-        "hash(payload)",
-        "payload['a']",
-    ] {
-        assert_eq!(PayloadPath::parse(bad), None, "{bad}");
-    }
+fn a_refusal_says_what_the_rule_is_and_what_it_lacks() {
+    let words = |id: &str, payload: &str| derived(id, payload).expect_err(payload).to_string();
+    let path = "payload.order.id";
+    assert_eq!(
+        words(path, r#"{"order": {}}"#),
+        "an id is needed: it is payload.order.id; the payload has no `order.id`; where it may be \
+         missing, ask first: `has(payload.order.id) && …`"
+    );
+    assert_eq!(
+        words(path, r#"{"order": {"id": null}}"#),
+        "an id is needed: it is payload.order.id; `payload.order.id` is null, and a value is needed"
+    );
+    assert_eq!(
+        words(path, r#"{"order": {"id": ""}}"#),
+        "an id is needed: it is payload.order.id, which is empty"
+    );
+    assert_eq!(
+        words(path, r#"{"order": {"id": [1]}}"#),
+        "an id is needed: it is payload.order.id; `payload.order.id` must be text, a whole \
+         number, true or false, and is a list"
+    );
+    assert_eq!(
+        words(path, "order"),
+        "an id is needed: it is payload.order.id; the payload is not JSON that can be read \
+         (line 1, column 1)"
+    );
+}
+
+#[test]
+fn an_id_can_be_any_expression() {
+    assert_eq!(
+        derived(
+            "payload.shop + '-' + string(payload.n)",
+            r#"{"shop": "s", "n": 7}"#
+        ),
+        Ok("s-7".to_owned())
+    );
+    // Of the bytes, whatever they are.
+    let hash = derived("hash(payload)", "not JSON").expect("an id");
+    assert_eq!(hash.len(), 32);
+    assert_ne!(derived("hash(payload)", "not  JSON"), Ok(hash));
+    let missing = derived("headers['x-id']", "");
+    assert!(matches!(missing, Err(Refusal::IdNeeded(_))), "{missing:?}");
+}
+
+#[test]
+fn an_id_can_be_a_level_of_the_topic() {
+    let mut rule = rule("orders/{number}/#", "''");
+    rule.id = Program::compile("number", &["number"]).expect("a level");
+    let order = envelope("orders/7/created", MessageId::None, "");
+    let found = identify(&Identities::new(vec![rule]), &order);
+    assert_eq!(
+        found,
+        Ok((MessageId::Derived("7".into()), Scope::default()))
+    );
 }

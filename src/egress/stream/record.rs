@@ -146,7 +146,7 @@ impl<'a> NewRecord<'a> {
             topic: target.topic.as_ref().unwrap_or(&envelope.topic),
             key: delivery.key().map(|k| &k[..]),
             headers: target.headers.as_ref().unwrap_or(&envelope.headers),
-            content_type: envelope.content_type.as_deref(),
+            content_type: delivery.content_type(),
             payload: payload.map(|p| &p[..]),
             dead_letter: None,
         }

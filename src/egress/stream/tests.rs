@@ -3,6 +3,7 @@
 
 mod disk;
 mod model;
+mod rendered;
 mod room;
 
 use super::*;

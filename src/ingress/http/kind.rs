@@ -31,6 +31,7 @@ pub enum Kind {
     NoRoute,
     OffsetGone,
     OutcomePending,
+    RouteRefused,
     Stopping,
     StreamFailed,
     StreamPages,
@@ -44,7 +45,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::BacklogFull,
         Self::Batches,
         Self::BodyTimeout,
@@ -73,6 +74,7 @@ impl Kind {
         Self::NoRoute,
         Self::OffsetGone,
         Self::OutcomePending,
+        Self::RouteRefused,
         Self::Stopping,
         Self::StreamFailed,
         Self::StreamPages,
@@ -116,6 +118,7 @@ impl Kind {
             Self::NoRoute => "no-route",
             Self::OffsetGone => "offset-gone",
             Self::OutcomePending => "outcome-pending",
+            Self::RouteRefused => "route-refused",
             Self::Stopping => "stopping",
             Self::StreamFailed => "stream-failed",
             Self::StreamPages => "stream-pages",

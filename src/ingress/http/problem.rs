@@ -170,6 +170,13 @@ impl From<Refusal> for Problem {
                 Self::new(StatusCode::NOT_FOUND, Kind::NoRoute, "No route", detail)
                     .with("topic", topic)
             }
+            Refusal::RouteRefused { route, .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::RouteRefused,
+                "A route refuses the message",
+                detail,
+            )
+            .with("route", route),
             Refusal::Conflict { id, position } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 Kind::IdConflict,
@@ -249,6 +256,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_route_that_refuses_is_named() {
+        let refusal = Refusal::RouteRefused {
+            route: "orders".into(),
+            reason: "`when`: why".into(),
+        };
+        let (response, body) = shown(refusal.into()).await;
+        assert_eq!(response.status(), 422);
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:causeway:problem:route-refused",
+                "title": "A route refuses the message",
+                "status": 422,
+                "detail": "the route \"orders\" refuses it: `when`: why",
+                "route": "orders",
+            })
+        );
+    }
+
+    #[tokio::test]
     async fn whatever_may_succeed_later_is_503_with_retry_after() {
         let text = || "why".to_owned();
         let all = [
@@ -267,6 +294,10 @@ mod tests {
             },
             Refusal::IdNeeded(text()),
             Refusal::NoRoute { topic: text() },
+            Refusal::RouteRefused {
+                route: text(),
+                reason: text(),
+            },
             Refusal::Conflict {
                 id: text(),
                 position: Position(0),

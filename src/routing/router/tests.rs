@@ -1,11 +1,16 @@
-use super::super::{OnError, OnReject, TargetSpec};
+use super::super::{OnReject, Pattern, Span, TargetSpec};
 use super::*;
 use crate::expression::Template;
-use bytes::Bytes;
 
-const NOW: Wall = Wall(1_000_000);
+pub(in crate::routing) const NOW: Wall = Wall(1_000_000);
 
-fn envelope(topic: &str) -> Envelope {
+pub(in crate::routing) const LIMITS: PlanLimits = PlanLimits {
+    payload_bytes: 1 << 20,
+    headers: 64,
+    header_bytes: 16 << 10,
+};
+
+pub(in crate::routing) fn envelope(topic: &str) -> Envelope {
     Envelope {
         principal: "anonymous".into(),
         source: "http".into(),
@@ -22,7 +27,7 @@ fn envelope(topic: &str) -> Envelope {
     }
 }
 
-fn target(destination: &str) -> TargetSpec {
+pub(in crate::routing) fn target(destination: &str) -> TargetSpec {
     TargetSpec {
         destination: destination.into(),
         guarantee: Guarantee::AtLeastOnce,
@@ -37,7 +42,7 @@ fn target(destination: &str) -> TargetSpec {
     }
 }
 
-fn route(name: &str, pattern: &str, targets: Vec<TargetSpec>) -> RouteSpec {
+pub(in crate::routing) fn route(name: &str, pattern: &str, targets: Vec<TargetSpec>) -> RouteSpec {
     RouteSpec {
         name: name.into(),
         pattern: Pattern::parse(pattern).expect("a good pattern"),
@@ -64,11 +69,31 @@ fn catalog() -> Catalog {
 }
 
 fn router(specs: &[RouteSpec], unrouted: Unrouted) -> Router {
-    Router::new(specs, unrouted, &catalog()).expect("names are in the catalog")
+    Router::new(specs, unrouted, &catalog(), LIMITS).expect("names are in the catalog")
+}
+
+/// What `on_error = "skip"` passed over, too.
+pub(in crate::routing) fn plan_with_skips(
+    router: &Router,
+    envelope: &Envelope,
+) -> (Result<Routed, Refusal>, Vec<Skip>) {
+    let mut skips = Vec::new();
+    let arrival = Arrival {
+        envelope,
+        id: &envelope.id,
+        scope: &Scope::new(envelope),
+        now: NOW,
+    };
+    let routed = router.plan(&arrival, &mut skips);
+    (routed, skips)
+}
+
+fn plan(router: &Router, envelope: &Envelope) -> Result<Routed, Refusal> {
+    plan_with_skips(router, envelope).0
 }
 
 fn planned(router: &Router, envelope: &Envelope) -> Planned {
-    match router.plan(envelope, NOW) {
+    match plan(router, envelope) {
         Ok(Routed::To(planned)) => planned,
         other => panic!("a plan was expected: {other:?}"),
     }
@@ -185,13 +210,13 @@ fn unrouted_is_rejected_held_or_dropped() {
     let routes = [route("orders", "orders/#", vec![target("inbox")])];
     let other = envelope("clicks");
     assert_eq!(
-        router(&routes, Unrouted::Reject).plan(&other, NOW),
+        plan(&router(&routes, Unrouted::Reject), &other),
         Err(Refusal::NoRoute {
             topic: "clicks".into()
         })
     );
     assert_eq!(
-        router(&routes, Unrouted::Drop).plan(&other, NOW),
+        plan(&router(&routes, Unrouted::Drop), &other),
         Ok(Routed::Drop)
     );
 
@@ -228,7 +253,7 @@ fn exactly_once_needs_an_id_and_can_not_delay() {
         ..envelope("orders/1")
     };
     assert!(matches!(
-        router.plan(&nameless, NOW),
+        plan(&router, &nameless),
         Err(Refusal::IdNeeded(_))
     ));
     let nameless = Envelope {
@@ -236,7 +261,7 @@ fn exactly_once_needs_an_id_and_can_not_delay() {
         ..envelope("clicks")
     };
     assert!(
-        router.plan(&nameless, NOW).is_ok(),
+        plan(&router, &nameless).is_ok(),
         "its own target is at_least_once"
     );
 
@@ -245,10 +270,7 @@ fn exactly_once_needs_an_id_and_can_not_delay() {
         deliver_at: Some(Wall(NOW.0 + 1)),
         ..envelope("clicks")
     };
-    assert!(matches!(
-        router.plan(&later, NOW),
-        Err(Refusal::Malformed(_))
-    ));
+    assert!(matches!(plan(&router, &later), Err(Refusal::Malformed(_))));
 }
 
 #[test]
@@ -260,7 +282,7 @@ fn a_plan_is_bounded() {
     )];
     let router = router(&routes, Unrouted::Reject);
     assert!(matches!(
-        router.plan(&envelope("a"), NOW),
+        plan(&router, &envelope("a")),
         Err(Refusal::TooMany {
             limit: MAX_PLAN_TARGETS,
             ..
@@ -270,7 +292,8 @@ fn a_plan_is_bounded() {
 
 #[test]
 fn names_must_be_in_the_catalog() {
-    let compile = |spec: RouteSpec| Router::new(&[spec], Unrouted::Reject, &catalog()).err();
+    let compile =
+        |spec: RouteSpec| Router::new(&[spec], Unrouted::Reject, &catalog(), LIMITS).err();
     assert_eq!(
         compile(route("new", "#", vec![target("inbox")])),
         Some(CompileError::UnknownRoute("new".into()))

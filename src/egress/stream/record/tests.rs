@@ -273,7 +273,9 @@ fn a_delivery_is_what_its_target_says_else_what_its_envelope_says() {
         ("rendered", Some(&b"rk"[..]), &[][..])
     );
     assert_eq!(rendered.payload, Some(&b"{}"[..]));
-    assert_eq!(rendered.content_type, Some("text/plain"));
+    assert_eq!(plain.content_type, Some("text/plain"));
+    let json = Some("application/json");
+    assert_eq!(rendered.content_type, json, "the payload is the target's");
     assert_eq!(rendered.at, DeliveryId::new(4, 1));
 }
 

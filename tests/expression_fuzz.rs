@@ -8,9 +8,9 @@ use causeway::expression::{
 use causeway::message::{Envelope, Header, MessageId, Tombstone};
 use fastrand::Rng;
 
-const GROWN: u64 = 3_000;
-const MUTATED: u64 = 3_000;
-const RANDOM: u64 = 1_500;
+const GROWN: u64 = 12_000;
+const MUTATED: u64 = 15_000;
+const RANDOM: u64 = 4_000;
 const LEVELS: [&str; 2] = ["shop", "kind"];
 const BOUND: [(&str, &str); 2] = [("shop", "7"), ("kind", "é")];
 

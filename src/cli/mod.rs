@@ -117,6 +117,8 @@ enum Command {
         /// Instead of routes.test.toml beside the configuration
         files: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Publish a message, or each line of stdin as one
     Publish(Publish),
     /// Read a stream
@@ -226,6 +228,7 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
             return block_on(explain.live(&server, config, house, shown)).map(Some);
         }
         Some(Command::Test { files }) => (house.test)(config, files)?,
+        Some(Command::Schema) => schema(),
         Some(Command::Publish(publish)) => {
             let server = server(&publish.server, config, house)?;
             return block_on(publish::run(publish, &server, colour)).map(Some);
@@ -262,6 +265,15 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
         }
     };
     Ok(Some(told.into()))
+}
+
+fn schema() -> Told {
+    let json = crate::config::schema();
+    Told {
+        ok: true,
+        text: format!("{json:#}"),
+        json,
+    }
 }
 
 fn run(cli: &Cli, house: &House) -> Result<(), Failure> {

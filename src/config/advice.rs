@@ -1,10 +1,13 @@
 //! What is allowed and probably not meant; and what the settings amount to.
 
+mod routes;
+
 use super::path::Path;
 use super::reader::Reader;
 use super::settings::Settings;
 use super::units::show_duration;
-use crate::routing::Unrouted;
+use crate::routing::{TargetSpec, Unrouted};
+pub(super) use routes::warn_of_routes;
 
 pub(super) fn warn(settings: &Settings, reader: &Reader<'_>) {
     let root = Path::root();
@@ -68,8 +71,12 @@ fn warn_of_sizes(settings: &Settings, reader: &Reader<'_>) {
 fn warn_of_twins(settings: &Settings, reader: &Reader<'_>) {
     for (index, route) in settings.routes.iter().enumerate() {
         for (at, target) in route.targets.iter().enumerate() {
-            let is_twin = |other: &crate::routing::TargetSpec| {
-                (&other.destination, &other.topic) == (&target.destination, &target.topic)
+            let is_twin = |other: &TargetSpec| {
+                let other = TargetSpec {
+                    guarantee: target.guarantee,
+                    ..other.clone()
+                };
+                other == *target
             };
             if route.targets[..at].iter().any(is_twin) {
                 let path = Path::root()

@@ -8,7 +8,7 @@ mod reader;
 mod tests;
 mod write;
 
-use super::problem::{Place, Problem, Report, Severity};
+use super::problem::Report;
 use super::units::parse_duration;
 use crate::message::{Envelope, Guarantee, Header, MessageId, guess_content_type};
 use bytes::Bytes;
@@ -151,31 +151,28 @@ pub fn source(from: &str) -> String {
 
 /// The cases of a file's text, or all that is wrong with it.
 pub fn read(file: &str, text: &str) -> Result<Vec<Case>, Report> {
-    let reader = match Reader::parse(text) {
+    let files = || vec![file.to_owned()];
+    let reader = match Reader::parse(file, text) {
         Ok(reader) => reader,
-        Err(problem) => return Err(Report::new(file.to_owned(), vec![problem], Vec::new())),
+        Err(problem) => return Err(Report::new(files(), vec![problem], Vec::new())),
     };
     let root = reader.root();
     let tables = root.tables("test").unwrap_or_default();
     let cases: Vec<_> = tables.into_iter().map(read_case).collect();
     root.finish();
     if cases.is_empty() && !reader.has_problems() {
-        reader.report(Problem {
-            severity: Severity::Error,
-            place: Place::File,
-            message: "there is no case in it".to_owned(),
-            help: Some(
-                "write [[test]] with publish = { topic = \"…\" } and expect = [], or let `causeway \
-                 explain --save` write one"
-                    .to_owned(),
-            ),
-        });
+        reader.error(
+            None,
+            "there is no case in it",
+            "write [[test]] with publish = { topic = \"…\" } and expect = [], or let `causeway \
+             explain --save` write one",
+        );
     }
     let whole: Option<Vec<Case>> = cases.into_iter().collect();
     let problems = reader.into_problems();
     match (whole, problems.is_empty()) {
         (Some(cases), true) => Ok(cases),
-        _ => Err(Report::new(file.to_owned(), problems, Vec::new())),
+        _ => Err(Report::new(files(), problems, Vec::new())),
     }
 }
 

@@ -1,7 +1,10 @@
-//! The file, parsed a second time for its positions: figment keeps none.
+//! One file, parsed a second time for its positions: figment keeps none.
 
+use super::literal;
+use super::names::nearest;
 use super::path::{Path, Step};
-use super::problem::{Place, Problem, Severity, Spot};
+use super::problem::{FileName, Place, Problem, Severity, Spot};
+use std::collections::HashMap;
 use std::ops::Range;
 use toml_edit::{ImDocument, Item, Table, TableLike, Value};
 
@@ -22,7 +25,21 @@ const SECRET_WORDS: [&str; 6] = [
     "api_key",
 ];
 
+/// And those whose name is near to one of these.
+const SECRET_KEYS: [&str; 9] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "secret",
+    "token",
+    "credentials",
+    "api_key",
+    "secret_access_key",
+];
+
 pub(super) struct Document<'t> {
+    pub(super) name: FileName,
     text: &'t str,
     parsed: ImDocument<&'t str>,
     /// Byte ranges that hold secrets.
@@ -38,32 +55,77 @@ pub(super) enum Focus {
 
 impl<'t> Document<'t> {
     /// Parses the text; what is no TOML is a problem with its place.
-    pub(super) fn parse(text: &'t str) -> Result<Self, Problem> {
-        let parsed = ImDocument::parse(text).map_err(|error| syntax_problem(text, &error))?;
-        let mut secrets = Vec::new();
-        collect_secrets(parsed.as_table(), false, &mut secrets);
+    pub(super) fn parse(name: FileName, text: &'t str) -> Result<Self, Problem> {
+        let parsed =
+            ImDocument::parse(text).map_err(|error| syntax_problem(&name, text, &error))?;
+        let mut secrets = Secrets::default();
+        secrets.collect(parsed.as_table(), false);
+        let secrets = secrets.ranges;
         Ok(Self {
+            name,
             text,
             parsed,
             secrets,
         })
     }
 
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
     /// Where the entry at a path stands, or the nearest thing around it that the file has.
     pub(super) fn place(&self, path: &Path, focus: Focus) -> Place {
         match self.span(path, focus) {
-            Some(span) => Place::At(spot(self.text, span, &self.secrets)),
-            None => Place::File,
+            Some(span) => Place::At(self.spot(span)),
+            None => Place::File(self.name.clone()),
         }
+    }
+
+    /// Where a part of the text at a path stands; `part` counts the bytes of the text as it is
+    /// meant, without quotes and escapes. `None` where that can't be told.
+    pub(super) fn place_in(&self, path: &Path, part: Range<usize>) -> Option<Place> {
+        let node = self.node(path)?;
+        let span = node.span()?;
+        let written = self.text.get(span.clone())?;
+        let part = literal::locate(written, node.as_str()?, part)?;
+        let span = span.start + part.start..span.start + part.end;
+        Some(Place::At(self.spot(span)))
     }
 
     /// Whether the file itself has an entry at the path.
     pub(super) fn has(&self, path: &Path) -> bool {
+        self.node(path).is_some()
+    }
+
+    /// The texts of the list at a key of the whole file, each with its place in the list.
+    pub(super) fn texts_at(&self, key: &str) -> Vec<(usize, String)> {
+        let list = self.parsed.get(key).and_then(Item::as_array);
+        let values = list.into_iter().flat_map(|list| list.iter().enumerate());
+        values
+            .filter_map(|(index, value)| Some((index, value.as_str()?.to_owned())))
+            .collect()
+    }
+
+    /// What stands behind an entry as a comment.
+    pub(super) fn comment(&self, path: &Path) -> Option<&'t str> {
+        let span = match path.steps().last()? {
+            Step::Name(_) => self.span(path, Focus::Value)?,
+            Step::Index(_) => self.node(path)?.span()?,
+        };
+        self.has(path).then_some(())?;
+        let line = self.text.get(span.end..)?.lines().next()?;
+        Some(line.trim_start().strip_prefix('#')?.trim())
+    }
+
+    fn spot(&self, span: Range<usize>) -> Spot {
+        spot(&self.name, self.text, span, &self.secrets)
+    }
+
+    fn node(&self, path: &Path) -> Option<Node<'_>> {
         let root = Node::Item(self.parsed.as_item());
         path.steps()
             .iter()
             .try_fold(root, |at, step| Some(at.step(step)?.1))
-            .is_some()
     }
 
     fn span(&self, path: &Path, focus: Focus) -> Option<Range<usize>> {
@@ -113,6 +175,14 @@ impl<'d> Node<'d> {
         }
     }
 
+    fn as_str(&self) -> Option<&'d str> {
+        match *self {
+            Self::Item(item) => item.as_str(),
+            Self::Value(value) => value.as_str(),
+            Self::Table(_) => None,
+        }
+    }
+
     fn span(&self) -> Option<Range<usize>> {
         match self {
             Self::Item(item) => item.span(),
@@ -122,44 +192,53 @@ impl<'d> Node<'d> {
     }
 }
 
-/// All values below a key that names a secret, whatever their form, and addresses with a password.
-fn collect_secrets(table: &dyn TableLike, hidden: bool, secrets: &mut Vec<Range<usize>>) {
-    for (key, item) in table.iter() {
-        let hidden = hidden || names_secret(key);
-        match item {
-            Item::None => {}
-            Item::Value(value) => collect_in_value(value, hidden, secrets),
-            Item::Table(table) => collect_secrets(table, hidden, secrets),
-            Item::ArrayOfTables(tables) => {
-                tables
-                    .iter()
-                    .for_each(|table| collect_secrets(table, hidden, secrets));
+/// The values that are never shown.
+#[derive(Default)]
+struct Secrets<'p> {
+    /// Where they stand.
+    ranges: Vec<Range<usize>>,
+    /// The keys that were judged: most files have few different ones.
+    names: HashMap<&'p str, bool>,
+}
+
+impl<'p> Secrets<'p> {
+    /// All values below a key that names a secret, whatever their form, and addresses with a password.
+    fn collect(&mut self, table: &'p dyn TableLike, hidden: bool) {
+        for (key, item) in table.iter() {
+            let hidden = hidden || *self.names.entry(key).or_insert_with(|| names_secret(key));
+            match item {
+                Item::None => {}
+                Item::Value(value) => self.collect_in_value(value, hidden),
+                Item::Table(table) => self.collect(table, hidden),
+                Item::ArrayOfTables(tables) => {
+                    tables.iter().for_each(|table| self.collect(table, hidden));
+                }
             }
         }
     }
-}
 
-fn collect_in_value(value: &Value, hidden: bool, secrets: &mut Vec<Range<usize>>) {
-    match value {
-        _ if hidden => secrets.extend(value.span()),
-        Value::InlineTable(table) => collect_secrets(table, hidden, secrets),
-        Value::Array(array) => {
-            array
-                .iter()
-                .for_each(|value| collect_in_value(value, hidden, secrets));
+    fn collect_in_value(&mut self, value: &'p Value, hidden: bool) {
+        match value {
+            _ if hidden => self.ranges.extend(value.span()),
+            Value::InlineTable(table) => self.collect(table, hidden),
+            Value::Array(array) => {
+                let values = array.iter();
+                values.for_each(|value| self.collect_in_value(value, hidden));
+            }
+            Value::String(text) if has_userinfo(text.value()) => self.ranges.extend(value.span()),
+            _ => {}
         }
-        Value::String(text) if has_userinfo(text.value()) => secrets.extend(value.span()),
-        _ => {}
     }
 }
 
-fn names_secret(key: &str) -> bool {
+/// Also where it is misspelt: that is when a line is shown.
+pub(super) fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| key.contains(word))
+    SECRET_WORDS.iter().any(|word| key.contains(word)) || nearest(&key, SECRET_KEYS).is_some()
 }
 
 /// `amqp://user:password@host`
-fn has_userinfo(text: &str) -> bool {
+pub(super) fn has_userinfo(text: &str) -> bool {
     text.split_once("://").is_some_and(|(_, rest)| {
         rest.split('/')
             .next()
@@ -167,9 +246,9 @@ fn has_userinfo(text: &str) -> bool {
     })
 }
 
-pub(super) fn syntax_problem(text: &str, error: &toml_edit::TomlError) -> Problem {
-    let place = error.span().map_or(Place::File, |span| {
-        let mut spot = spot(text, span.clone(), &[]);
+pub(super) fn syntax_problem(name: &FileName, text: &str, error: &toml_edit::TomlError) -> Problem {
+    let place = error.span().map_or(Place::File(name.clone()), |span| {
+        let mut spot = spot(name, text, span.clone(), &[]);
         if may_show_secret(text, span.start) {
             spot.text = BLOT.to_string().repeat(spot.text.chars().count());
         }
@@ -195,7 +274,12 @@ fn may_show_secret(text: &str, at: usize) -> bool {
 }
 
 /// Line, column and the blotted line of a range of bytes; a range of several lines is its first.
-pub(super) fn spot(text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> Spot {
+pub(super) fn spot(
+    name: &FileName,
+    text: &str,
+    span: Range<usize>,
+    secrets: &[Range<usize>],
+) -> Spot {
     let start = floor(text, span.start);
     let (line_start, line) = line_at(text, start);
     let is_secret = |at: usize| secrets.iter().any(|range| range.contains(&at));
@@ -216,6 +300,7 @@ pub(super) fn spot(text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> 
         .collect();
     let end = floor(text, span.end).clamp(start, line_start + line.len().max(start - line_start));
     Spot {
+        file: name.clone(),
         line: text[..line_start].matches('\n').count() + 1,
         column,
         width: text[start..end].chars().take(SHOWN_CHARS).count().max(1),

@@ -216,6 +216,23 @@ impl Sink {
         }
     }
 
+    /// By the word of a destination's `type`. FIFO or not is refused alike.
+    #[must_use]
+    pub fn of_type(word: &str) -> Option<Self> {
+        Some(match word {
+            "stream" => Self::Stream,
+            "kafka" => Self::Kafka,
+            "rabbitmq" => Self::Rabbitmq,
+            "sns" => Self::Sns,
+            "sqs" => Self::Sqs,
+            "webhook" => Self::Webhook,
+            "mqtt" => Self::Mqtt,
+            #[cfg(feature = "faults")]
+            "faulty" => Self::Faulty,
+            _ => return None,
+        })
+    }
+
     #[must_use]
     pub const fn is_built_in(self) -> bool {
         match self {

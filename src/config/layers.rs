@@ -6,7 +6,8 @@ use super::problem::{Place, Problem, Severity};
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Levels are joined by `__` too: a single `_` is part of a name.
@@ -19,11 +20,11 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 const LISTS: [&str; 3] = ["routes", "identity", "include"];
 
 /// What a configuration is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sources {
     /// This very file, no search.
     pub file: PathBuf,
-    /// Names and values; what doesn't begin with `CAUSEWAY__` is passed over.
+    /// Names and values. Settings are those that begin with `CAUSEWAY__`; secrets may name any.
     pub environment: Vec<(String, OsString)>,
     pub flags: Vec<Flag>,
 }
@@ -69,13 +70,30 @@ impl Sources {
     pub fn of_process(file: impl Into<PathBuf>, flags: Vec<Flag>) -> Self {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX))
             .collect();
         Self {
             file: file.into(),
             environment,
             flags,
         }
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
+        let mut all = self.environment.iter();
+        all.find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_os_str())
+    }
+}
+
+/// Values may be secrets: names only.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("environment", &names)
+            .field("flags", &self.flags)
+            .finish()
     }
 }
 
@@ -93,18 +111,9 @@ impl Origin {
 }
 
 impl Layers {
-    /// Merges the layers. `text` is the file's, and TOML.
-    pub(super) fn merge(text: &str, sources: &Sources, problems: &mut Vec<Problem>) -> Self {
+    /// Merges the layers. `file` is what the main file and those that it includes say.
+    pub(super) fn merge(file: Dict, sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let defaults = Toml::from_str::<Dict>(DEFAULTS).expect("the built-in defaults are TOML");
-        let file = Toml::from_str::<Dict>(text).unwrap_or_else(|error| {
-            // The positions' parser let it pass: the two readers of TOML disagree.
-            problems.push(problem(
-                Place::File,
-                error.to_string(),
-                "write it in plainer TOML",
-            ));
-            Dict::new()
-        });
         let environment = environment_layer(sources, &file, problems);
         let flags = flag_layer(sources, &file, problems);
         let figment = Figment::new()
@@ -131,6 +140,16 @@ impl Layers {
             .into_iter()
             .find(|origin| Some(origin.name()) == name);
         known.unwrap_or(Origin::Defaults)
+    }
+
+    /// What holds where nobody says otherwise: a value, no table of them.
+    pub(super) fn default_of(path: &Path) -> Option<serde_json::Value> {
+        let defaults = Toml::from_str::<Value>(DEFAULTS).expect("the built-in defaults are TOML");
+        let value = path.steps().iter().try_fold(&defaults, step)?;
+        match value {
+            Value::Dict(..) => None,
+            value => serde_json::to_value(value).ok(),
+        }
     }
 
     /// The value at a path.

@@ -24,6 +24,11 @@ impl Path {
         self.with(Step::Index(index))
     }
 
+    pub(super) fn join(mut self, rest: &[Step]) -> Self {
+        self.0.extend_from_slice(rest);
+        self
+    }
+
     fn with(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);

@@ -1,6 +1,8 @@
 //! What is wrong with a file, where, and what to write instead.
 
-use std::fmt::Write as _;
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 /// One thing that is wrong, or may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +20,10 @@ pub enum Severity {
     Warning,
 }
 
-/// Ordered as problems are shown: what concerns the file as a whole, the file from top to bottom,
-/// then what came from outside of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The file as a whole, or what it doesn't have.
-    File,
+    /// A file as a whole, or what it doesn't have.
+    File(FileName),
     At(Spot),
     /// An environment variable, by its name.
     Environment(String),
@@ -31,9 +31,18 @@ pub enum Place {
     Flag(String),
 }
 
-/// Somewhere in the file. Line and column count from 1; columns count characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One file of a configuration: the main one, or one that it includes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileName {
+    /// Which one it is in the order of reading; the main file is the first, 0.
+    order: usize,
+    name: Arc<str>,
+}
+
+/// Somewhere in a file. Line and column count from 1; columns count characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
+    pub file: FileName,
     pub line: usize,
     pub column: usize,
     /// How many characters of the line are meant: at least 1.
@@ -47,8 +56,10 @@ pub struct Spot {
 /// All that was found in one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The file as it was named.
+    /// The main file as it was named.
     pub file: String,
+    /// Every file that was found: the main one, then what it includes.
+    pub files: Vec<String>,
     pub problems: Vec<Problem>,
     /// What the settings amount to, in words.
     pub notes: Vec<String>,
@@ -64,13 +75,61 @@ impl Severity {
     }
 }
 
-impl Report {
-    pub(super) fn new(file: String, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
-        problems.sort_by(|a, b| a.place.cmp(&b.place));
-        // What is at fault once may be found once for each that uses it.
-        problems.dedup();
+impl FileName {
+    pub(super) fn new(order: usize, name: impl Into<Arc<str>>) -> Self {
         Self {
-            file,
+            order,
+            name: name.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Place {
+    /// The order in which problems are shown: file by file, first what concerns one as a whole, then
+    /// it from top to bottom; at the end what came from outside.
+    fn rank(&self) -> (usize, usize, usize, &str) {
+        match self {
+            Self::File(file) => (file.order, 0, 0, ""),
+            Self::At(spot) => (spot.file.order, spot.line, spot.column, ""),
+            Self::Environment(name) => (usize::MAX, 0, 0, name),
+            Self::Flag(name) => (usize::MAX, 1, 0, name),
+        }
+    }
+}
+
+/// As people point at it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => write!(f, "{file}"),
+            Self::At(spot) => write!(f, "{}:{}:{}", spot.file, spot.line, spot.column),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Report {
+    /// `files` begins with the main one.
+    pub(super) fn new(files: Vec<String>, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
+        problems.sort_by(|a, b| a.place.rank().cmp(&b.place.rank()));
+        // What is at fault once may be found once for each that uses it.
+        let mut seen = HashSet::new();
+        problems.retain(|p| seen.insert((p.place.to_string(), p.message.clone())));
+        Self {
+            file: files.first().cloned().unwrap_or_default(),
+            files,
             problems,
             notes,
         }
@@ -86,7 +145,7 @@ impl Report {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         for problem in &self.problems {
-            render(&self.file, problem, &mut out);
+            render(problem, &mut out);
             out.push('\n');
         }
         for note in &self.notes {
@@ -98,11 +157,7 @@ impl Report {
 
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let problems: Vec<_> = self
-            .problems
-            .iter()
-            .map(|p| to_json(&self.file, p))
-            .collect();
+        let problems: Vec<_> = self.problems.iter().map(to_json).collect();
         serde_json::json!({
             "ok": !self.has_errors(),
             "file": self.file,
@@ -138,30 +193,12 @@ impl Report {
     }
 }
 
-fn render(file: &str, problem: &Problem, out: &mut String) {
-    let severity = problem.severity.as_str();
+fn render(problem: &Problem, out: &mut String) {
+    let (place, severity) = (&problem.place, problem.severity.as_str());
     let message = &problem.message;
-    match &problem.place {
-        Place::File => line(out, format_args!("{file}: {severity}: {message}")),
-        Place::At(spot) => {
-            let Spot {
-                line: number,
-                column,
-                ..
-            } = spot;
-            line(
-                out,
-                format_args!("{file}:{number}:{column}: {severity}: {message}"),
-            );
-            render_excerpt(spot, out);
-        }
-        Place::Environment(name) => {
-            line(
-                out,
-                format_args!("environment variable {name}: {severity}: {message}"),
-            );
-        }
-        Place::Flag(name) => line(out, format_args!("{name}: {severity}: {message}")),
+    line(out, format_args!("{place}: {severity}: {message}"));
+    if let Place::At(spot) = place {
+        render_excerpt(spot, out);
     }
     if let Some(help) = &problem.help {
         line(out, format_args!("help: {help}"));
@@ -187,16 +224,16 @@ fn line(out: &mut String, words: std::fmt::Arguments<'_>) {
     writeln!(out, "{words}").expect("writing to a String can't fail");
 }
 
-fn to_json(file: &str, problem: &Problem) -> serde_json::Value {
+fn to_json(problem: &Problem) -> serde_json::Value {
     let mut json = serde_json::json!({
         "severity": problem.severity.as_str(),
         "message": problem.message,
         "help": problem.help,
     });
     match &problem.place {
-        Place::File => json["file"] = file.into(),
+        Place::File(file) => json["file"] = file.as_str().into(),
         Place::At(spot) => {
-            json["file"] = file.into();
+            json["file"] = spot.file.as_str().into();
             json["line"] = spot.line.into();
             json["column"] = spot.column.into();
             json["width"] = spot.width.into();

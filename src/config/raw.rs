@@ -1,21 +1,36 @@
 //! The configuration as it is written: every entry read and of its type, nothing filled in that
 //! one part takes from another.
 
+mod adapters;
+mod connections;
+mod destinations;
+mod expressions;
+mod keys;
+mod listen;
+mod policies;
 mod routes;
+mod targets;
 
 use super::names::name_problem;
 use super::reader::{Reader, Table};
 use super::settings::{Dedup, Gateway, Journal};
 use crate::door::identity::{IdentityRule, Scope};
 use crate::door::limits::Limits;
-use crate::expression::{CompileError, Program};
-use crate::message::{Ack, Guarantee};
-use crate::routing::{OnError, OnFull, OnReject, Pattern, Unrouted};
-pub(super) use routes::{Kind, RawDestination, RawRoute, RawTarget};
-use std::net::SocketAddr;
+use crate::routing::{Pattern, Unrouted};
+use adapters::Adapter;
+use connections::Connections;
+pub(super) use connections::RawSource;
+pub(super) use destinations::{Kind, RawDestination};
+use expressions::read_program;
+use keys::{Form, Key, read_keys};
+pub(super) use listen::RawListener;
+pub(super) use policies::Policies;
+pub(super) use routes::{RawFrom, RawRoute};
 use std::time::Duration;
+pub(super) use targets::RawTarget;
 
-const LISTENERS: [&str; 3] = ["http", "admin", "health"];
+/// Where messages come from, besides sources.
+pub(super) const INGRESSES: [&str; 3] = ["http", "grpc", "mqtt"];
 pub(super) const NAME_HELP: &str =
     "use up to 64 small letters, digits, `_`, `-` and `.`: names are folders and metric labels";
 
@@ -39,61 +54,45 @@ pub(super) struct Raw {
     pub dedup: Dedup,
     pub identities: Vec<IdentityRule>,
     pub defaults: Policies,
+    pub sources: Vec<RawSource>,
     pub destinations: Vec<RawDestination>,
     pub routes: Vec<RawRoute>,
     pub unrouted: Unrouted,
 }
 
-#[derive(Debug)]
-pub(super) struct RawListener {
-    pub name: &'static str,
-    /// Where the address is written.
-    pub path: super::path::Path,
-    pub address: SocketAddr,
-}
-
-/// The keys of `[defaults]`, of which destinations and routes have some too.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Policies {
-    pub guarantee: Option<Guarantee>,
-    pub ack: Option<Ack>,
-    pub ack_timeout: Option<Duration>,
-    pub on_error: Option<OnError>,
-    pub on_full: Option<OnFull>,
-    pub on_reject: Option<OnReject>,
-    pub backlog_bytes: Option<u64>,
-    pub timeout: Option<Duration>,
-    pub retry_initial: Option<Duration>,
-    pub retry_max: Option<Duration>,
-    pub retry_give_up_after: Option<Duration>,
-    pub dead_letters_max_bytes: Option<u64>,
-}
-
 pub(super) fn read(reader: &Reader<'_>) -> Raw {
     let root = reader.root();
-    root.not_built_in(&["include", "connections", "sources"]);
     read_version(&root);
+    read_include(&root);
+    let connections = Connections::read(&root);
     let raw = Raw {
         gateway: read_gateway(&root),
-        listen: read_listen(&root),
+        listen: listen::read_listen(&root),
         anonymous: read_anonymous(&root),
         limits: read_limits(&root),
-        journal: read_journal(&root),
+        journal: read_journal(&root, &connections),
         dedup: read_dedup(&root),
         identities: read_identities(&root),
-        defaults: read_defaults(&root),
-        destinations: routes::read_destinations(&root),
+        defaults: policies::read_defaults(&root),
+        sources: connections::read_sources(&root, &connections),
+        destinations: destinations::read_destinations(&root, &connections),
         routes: routes::read_routes(&root),
         unrouted: read_unrouted(&root),
     };
+    connections.warn_of_unused(&root);
     root.finish();
     raw
 }
 
-fn read_version(root: &Table<'_>) {
-    if !root.has("version") {
-        root.missing("version", "1, in the first line");
+/// The files were found before; here is said what is no list of texts.
+fn read_include(root: &Table<'_>) {
+    for entry in root.list("include").unwrap_or_default() {
+        entry.as_text();
     }
+}
+
+fn read_version(root: &Table<'_>) {
+    root.require("version", "1, in the first line");
     if let Some(version) = root.count("version", 1..=u64::MAX)
         && version != VERSION
     {
@@ -135,50 +134,6 @@ fn read_gateway(root: &Table<'_>) -> Gateway {
     gateway
 }
 
-fn read_listen(root: &Table<'_>) -> Vec<RawListener> {
-    let table = root.table_or_empty("listen");
-    table.not_built_in(&["grpc", "mqtt"]);
-    let listeners = LISTENERS
-        .iter()
-        .filter_map(|name| read_listener(&table, name))
-        .collect();
-    table.finish();
-    listeners
-}
-
-/// An address, or a table with one.
-fn read_listener(listen: &Table<'_>, name: &'static str) -> Option<RawListener> {
-    let (mut path, value) = listen.get(name)?;
-    let text = if value.as_str().is_some() {
-        Some(listen.text(name)?)
-    } else if value.as_dict().is_none() {
-        None
-    } else {
-        let table = listen.table(name)?;
-        path = path.name("address");
-        table.not_built_in(&["tls", "auth", "limits"]);
-        if !table.has("address") {
-            table.missing("address", "\"127.0.0.1:8080\"");
-        }
-        let text = table.text("address");
-        table.finish();
-        Some(text?)
-    };
-    let Some(Ok(address)) = text.map(|text| text.parse()) else {
-        listen.reader.error(
-            &path,
-            format!("`{path}` is no address"),
-            "write an IP address and a port, like \"127.0.0.1:8080\" or \"[::1]:8080\"",
-        );
-        return None;
-    };
-    Some(RawListener {
-        name,
-        path,
-        address,
-    })
-}
-
 fn read_anonymous(root: &Table<'_>) -> bool {
     let table = root.table_or_empty("auth");
     let anonymous = table.boolean("anonymous").unwrap_or_default();
@@ -188,9 +143,15 @@ fn read_anonymous(root: &Table<'_>) -> bool {
 
 fn read_limits(root: &Table<'_>) -> Limits {
     let table = root.table_or_empty("limits");
+    let limits = read_limits_of(&table);
+    table.finish();
+    limits
+}
+
+fn read_limits_of(table: &Table<'_>) -> Limits {
     let size = |key, range| as_usize(table.size(key, range));
     let count = |key, range| as_usize(table.count(key, range));
-    let limits = Limits {
+    Limits {
         payload_bytes: size("payload", 1..=MAX_PAYLOAD_BYTES),
         headers: count("headers", 0..=1_000),
         header_bytes: size("header_bytes", 0..=MAX_HEADER_BYTES),
@@ -200,19 +161,42 @@ fn read_limits(root: &Table<'_>) -> Limits {
         in_flight_bytes: table
             .size("in_flight_bytes", 1..=MAX_SIZE)
             .unwrap_or_default(),
-    };
-    table.finish();
-    limits
+    }
 }
 
-fn read_journal(root: &Table<'_>) -> Journal {
+fn read_journal(root: &Table<'_>, connections: &Connections) -> Journal {
     let table = root.table_or_empty("journal");
     table.choice("kind", &[("local", ())], &["kafka"]);
+    read_shared_journal(&table, connections);
     let max_bytes = table
         .size("max_bytes", MIN_JOURNAL_BYTES..=MAX_SIZE)
         .unwrap_or_default();
     table.finish();
     Journal { max_bytes }
+}
+
+/// The keys of kind = "kafka", which isn't built in: several gateways, one log.
+fn read_shared_journal(table: &Table<'_>, connections: &Connections) {
+    const KAFKA: &str = "kafka";
+    const OWN: &[Key] = &[Key::new("topic", Form::Text)];
+    let is_shared = table
+        .get("kind")
+        .is_some_and(|(_, kind)| kind.as_str() == Some(KAFKA));
+    if !is_shared {
+        return;
+    }
+    connections::note_connection(table);
+    let kafka = Adapter::named(KAFKA).expect("the adapters know kafka");
+    let given = match table.has("connection") {
+        true => connections
+            .find_of_type(table, kafka)
+            .map(|means| means.given),
+        false => Some(Vec::new()),
+    };
+    if let Some(given) = given {
+        read_keys(table, kafka.connection, &given);
+    }
+    read_keys(table, OWN, &[]);
 }
 
 fn read_dedup(root: &Table<'_>) -> Dedup {
@@ -235,19 +219,9 @@ fn read_identities(root: &Table<'_>) -> Vec<IdentityRule> {
 
 fn read_identity(table: Table<'_>) -> Option<IdentityRule> {
     let topic = read_pattern(&table);
-    if !table.has("id") {
-        table.missing("id", "\"payload.order_id\"");
-    }
-    let id = table.raw_text("id").and_then(|text| {
-        let levels: Vec<&str> = topic.iter().flat_map(Pattern::names).collect();
-        let compiled = Program::compile(&text, &levels);
-        let refuse = |error: CompileError| {
-            let help = error.help.unwrap_or_default();
-            let path = table.path.name("id");
-            table.reader.error(&path, error.message, help);
-        };
-        compiled.map_err(refuse).ok()
-    });
+    table.require("id", "\"payload.order_id\"");
+    let levels: Vec<&str> = topic.iter().flat_map(Pattern::names).collect();
+    let id = read_program(&table, "id", &levels);
     let scope = read_scope(&table);
     table.finish();
     Some(IdentityRule {
@@ -294,87 +268,9 @@ fn read_unrouted(root: &Table<'_>) -> Unrouted {
     action
 }
 
-fn read_defaults(root: &Table<'_>) -> Policies {
-    let table = root.table_or_empty("defaults");
-    let mut policies = Policies::default();
-    read_route_policies(&table, &mut policies);
-    read_lane_policies(&table, &mut policies);
-    read_shared_policies(&table, &mut policies);
-    table.finish();
-    policies
-}
-
-/// The keys of `[defaults]` that routes have too.
-fn read_route_policies(table: &Table<'_>, policies: &mut Policies) {
-    const ON_ERROR: [(&str, OnError); 3] = [
-        ("reject", OnError::Reject),
-        ("skip", OnError::Skip),
-        ("dead_letter", OnError::DeadLetter),
-    ];
-    policies.guarantee = read_guarantee(table);
-    policies.ack = read_ack(table);
-    policies.ack_timeout = table.duration("ack_timeout", SHORTEST);
-    policies.on_error = table.choice("on_error", &ON_ERROR, &[]);
-}
-
-fn read_guarantee(table: &Table<'_>) -> Option<Guarantee> {
-    const BUILT: [(&str, Guarantee); 2] = [
-        ("at_least_once", Guarantee::AtLeastOnce),
-        ("exactly_once", Guarantee::ExactlyOnce),
-    ];
-    table.choice("guarantee", &BUILT, &["at_most_once"])
-}
-
-fn read_ack(table: &Table<'_>) -> Option<Ack> {
-    const ALL: [(&str, Ack); 3] = [
-        ("received", Ack::Received),
-        ("stored", Ack::Stored),
-        ("delivered", Ack::Delivered),
-    ];
-    let ack = table.choice("ack", &ALL, &[])?;
-    if ack == Ack::Received {
-        table.reader.error(
-            &table.path.name("ack"),
-            "ack = \"received\" goes with guarantee = \"at_most_once\" only, which is not built in",
-            "write ack = \"stored\": it waits for one fsync, which many messages share",
-        );
-        return None;
-    }
-    Some(ack)
-}
-
-/// The keys of `[defaults]` that destinations have too.
-fn read_lane_policies(table: &Table<'_>, policies: &mut Policies) {
-    policies.backlog_bytes = table.size("backlog", 1..=MAX_SIZE);
-    policies.timeout = table.duration("timeout", SHORTEST);
-    if let Some(retry) = table.table("retry") {
-        policies.retry_initial = retry.duration("initial", SHORTEST);
-        policies.retry_max = retry.duration("max", SHORTEST);
-        policies.retry_give_up_after = retry.duration("give_up_after", SHORTEST);
-        retry.finish();
-    }
-    if let Some(dead_letters) = table.table("dead_letters") {
-        policies.dead_letters_max_bytes = dead_letters.size("max_bytes", 1..=MAX_SIZE);
-        dead_letters.finish();
-    }
-}
-
-/// The keys of `[defaults]` that both have.
-fn read_shared_policies(table: &Table<'_>, policies: &mut Policies) {
-    const ON_FULL: [(&str, OnFull); 2] = [
-        ("refuse", OnFull::Refuse),
-        ("dead_letter", OnFull::DeadLetter),
-    ];
-    const ON_REJECT: [(&str, OnReject); 2] = [("skip", OnReject::Skip), ("block", OnReject::Block)];
-    policies.on_full = table.choice("on_full", &ON_FULL, &[]);
-    policies.on_reject = table.choice("on_reject", &ON_REJECT, &[]);
-}
-
 /// The `topic` of a route or an identity: required.
 fn read_pattern(table: &Table<'_>) -> Option<Pattern> {
-    if !table.has("topic") {
-        table.missing("topic", "\"orders/#\"");
-    }
+    table.require("topic", "\"orders/#\"");
     let text = table.text("topic")?;
     match Pattern::parse(&text) {
         Ok(pattern) => Some(pattern),

@@ -4,48 +4,64 @@
 //! A read that fails returns `None`, like an entry that isn't there. Whoever fills in for it may
 //! do so with anything: settings with an error in them are never handed out.
 
-use super::document::{Document, Focus};
-use super::layers::{Layers, Origin};
-use super::names::nearest;
+mod table;
+
+use super::document::Focus;
+use super::files::Files;
+use super::layers::{Layers, Origin, Sources};
 use super::path::Path;
 use super::problem::{Place, Problem, Severity};
-use super::units::{parse_count, parse_duration, parse_size};
-use figment::value::{Dict, Value};
+use super::shape::{Note, Shape};
+use figment::value::Value;
 use std::cell::RefCell;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::ops::Range;
+pub(super) use table::Table;
 
 /// How the TOML reader hands a date through serde.
 const DATE_KEY: &str = "$__toml_private_datetime";
 
 pub(super) struct Reader<'a> {
-    document: &'a Document<'a>,
+    files: &'a Files<'a>,
     layers: &'a Layers,
+    pub(super) sources: &'a Sources,
     problems: RefCell<Vec<Problem>>,
+    /// What was asked for, if somebody wants to know.
+    notes: Option<RefCell<Vec<(Path, Note)>>>,
 }
 
-/// One table, and which of its keys were asked for.
-pub(super) struct Table<'a> {
-    pub(super) reader: &'a Reader<'a>,
-    pub(super) path: Path,
-    entries: &'a Dict,
-    known: RefCell<Vec<&'static str>>,
-    not_built_in: RefCell<Vec<&'static str>>,
-}
-
-/// One entry of a list.
+/// One entry of a list, or of a table with names of the user's.
 pub(super) struct Entry<'a> {
     pub(super) reader: &'a Reader<'a>,
     pub(super) path: Path,
-    value: &'a Value,
+    pub(super) value: &'a Value,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(document: &'a Document<'a>, layers: &'a Layers) -> Self {
+    pub(super) fn new(files: &'a Files<'a>, layers: &'a Layers, sources: &'a Sources) -> Self {
         Self {
-            document,
+            files,
             layers,
+            sources,
             problems: RefCell::default(),
+            notes: None,
+        }
+    }
+
+    /// A reader that notes what it is asked for.
+    pub(super) fn noting(self) -> Self {
+        Self {
+            notes: Some(RefCell::default()),
+            ..self
+        }
+    }
+
+    pub(super) fn into_notes(self) -> Vec<(Path, Note)> {
+        self.notes.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    fn note(&self, path: &Path, note: Note) {
+        if let Some(notes) = &self.notes {
+            notes.borrow_mut().push((path.clone(), note));
         }
     }
 
@@ -56,6 +72,11 @@ impl<'a> Reader<'a> {
             .as_dict()
             .expect("the merged layers are a table");
         Table::new(self, Path::root(), entries)
+    }
+
+    /// What paths in the file that holds an entry are relative to.
+    pub(super) fn folder_of(&self, path: &Path) -> std::path::PathBuf {
+        self.files.folder_of(path)
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -77,6 +98,21 @@ impl<'a> Reader<'a> {
             message,
             help,
         );
+    }
+
+    /// Like `error`, for a part of a text: `part` counts its bytes.
+    pub(super) fn error_in(
+        &self,
+        path: &Path,
+        part: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = match self.place(path, Focus::Value) {
+            whole @ Place::At(_) => self.files.place_in(path, part).unwrap_or(whole),
+            outside => outside,
+        };
+        self.report(Severity::Error, place, message, help);
     }
 
     /// Like `error`; the key is what is wrong, not its value.
@@ -115,21 +151,21 @@ impl<'a> Reader<'a> {
     }
 
     /// The file has the first word, unless what is meant was set from outside of it.
-    fn place(&self, path: &Path, focus: Focus) -> Place {
+    pub(super) fn place(&self, path: &Path, focus: Focus) -> Place {
         let outside = |value: &Value| self.layers.outside(self.layers.origin(value.tag()), path);
-        let in_file = || self.document.place(path, focus);
+        let in_file = || self.files.place(path, focus);
         match self.layers.find(path) {
-            Some(Value::Dict(..)) if self.document.has(path) => in_file(),
+            Some(Value::Dict(..)) if self.files.has(path) => in_file(),
             Some(value) => outside(value).unwrap_or_else(in_file),
             None => match in_file() {
-                Place::File => outside(self.layers.deepest(path)).unwrap_or(Place::File),
+                whole @ Place::File(_) => outside(self.layers.deepest(path)).unwrap_or(whole),
                 place => place,
             },
         }
     }
 
     /// The environment and flags have text only: it may stand for a number, or true and false.
-    fn is_text_only(&self, value: &Value) -> bool {
+    pub(super) fn is_text_only(&self, value: &Value) -> bool {
         matches!(
             self.layers.origin(value.tag()),
             Origin::Environment | Origin::Flags
@@ -158,7 +194,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong_type(&self, path: &Path, value: &Value, wanted: &str, example: &str) {
+    pub(super) fn wrong_type(&self, path: &Path, value: &Value, wanted: &str, example: &str) {
         let found = match value {
             Value::Dict(_, entries) if entries.contains_key(DATE_KEY) => "a date",
             Value::String(..) | Value::Char(..) => "text",
@@ -177,7 +213,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    fn wrong_form(&self, path: &Path, wanted: &str, example: &str) {
+    pub(super) fn wrong_form(&self, path: &Path, wanted: &str, example: &str) {
         let name = path.names().last().unwrap_or_default();
         self.error(
             path,
@@ -186,7 +222,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    fn out_of_range(
+    pub(super) fn out_of_range(
         &self,
         path: &Path,
         least: impl std::fmt::Display,
@@ -200,264 +236,27 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl<'a> Table<'a> {
-    fn new(reader: &'a Reader<'a>, path: Path, entries: &'a Dict) -> Self {
-        Self {
-            reader,
-            path,
-            entries,
-            known: RefCell::default(),
-            not_built_in: RefCell::default(),
-        }
-    }
-
-    /// The entry as it is. The key is known from now on.
-    pub(super) fn get(&self, key: &'static str) -> Option<(Path, &'a Value)> {
-        if !self.known.borrow().contains(&key) {
-            self.known.borrow_mut().push(key);
-        }
-        Some((self.path.name(key), self.entries.get(key)?))
-    }
-
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
-    }
-
-    /// Text with nothing special in it.
-    pub(super) fn raw_text(&self, key: &'static str) -> Option<String> {
-        let (path, value) = self.get(key)?;
-        self.reader.as_text(&path, value)
-    }
-
-    /// Text in which `${…}` would be a template; `$${` stands for `${`.
-    pub(super) fn text(&self, key: &'static str) -> Option<String> {
-        let text = self.raw_text(key)?;
-        if has_template(&text) {
-            self.refuse_template(key);
-            return None;
-        }
-        Some(text.replace("$${", "${"))
-    }
-
-    pub(super) fn refuse_template(&self, key: &str) {
-        self.reader.error(
-            &self.path.name(key),
-            "templates (`${…}`) are not built in",
-            "write plain text, or `$${` for a plain `${`",
-        );
-    }
-
-    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
-        let (path, value) = self.get(key)?;
-        match value {
-            Value::Bool(_, value) => return Some(*value),
-            Value::String(_, text) if self.reader.is_text_only(value) => match text.as_str() {
-                "true" => return Some(true),
-                "false" => return Some(false),
-                _ => self.reader.wrong_form(&path, "true or false", "true"),
-            },
-            _ => self
-                .reader
-                .wrong_type(&path, value, "true or false", "true"),
-        }
-        None
-    }
-
-    pub(super) fn count(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        let (path, value) = self.get(key)?;
-        let example = range.start().max(&1).to_string();
-        let count = match value {
-            Value::Num(_, number) if number.to_f64().is_none() => whole(value),
-            Value::String(_, text) if self.reader.is_text_only(value) => {
-                let count = parse_count(text);
-                if count.is_none() {
-                    self.reader.wrong_form(&path, "a whole number", &example);
-                }
-                Some(count?)
-            }
-            _ => {
-                self.reader
-                    .wrong_type(&path, value, "a whole number", &example);
-                return None;
-            }
-        };
-        let good = count.filter(|count| range.contains(count));
-        if good.is_none() {
-            self.reader.out_of_range(&path, range.start(), range.end());
-        }
-        good
-    }
-
-    /// Bytes: text with a unit, or a whole number.
-    pub(super) fn size(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        const WANTED: (&str, &str) = (
-            "a size",
-            "\"10MiB\" (B, KiB, MiB, GiB, TiB, KB, MB, GB, TB)",
-        );
-        let (path, value) = self.get(key)?;
-        let bytes = match value {
-            Value::Num(_, number) if number.to_f64().is_none() => whole(value),
-            Value::String(_, text) => {
-                let bytes = parse_size(text);
-                if bytes.is_none() {
-                    self.reader.wrong_form(&path, WANTED.0, WANTED.1);
-                }
-                Some(bytes?)
-            }
-            _ => {
-                self.reader.wrong_type(&path, value, WANTED.0, WANTED.1);
-                return None;
-            }
-        };
-        let good = bytes.filter(|bytes| range.contains(bytes));
-        if good.is_none() {
-            let show = super::units::show_size;
-            self.reader
-                .out_of_range(&path, show(*range.start()), show(*range.end()));
-        }
-        good
-    }
-
-    pub(super) fn duration(&self, key: &'static str, least: Duration) -> Option<Duration> {
-        const WANTED: (&str, &str) = ("a duration", "\"30s\" (ms, s, m, h, d)");
-        let (path, value) = self.get(key)?;
-        let Value::String(_, text) = value else {
-            self.reader.wrong_type(&path, value, WANTED.0, WANTED.1);
-            return None;
-        };
-        if has_template(text) {
-            self.refuse_template(key);
-            return None;
-        }
-        match parse_duration(text) {
-            None => self.reader.wrong_form(&path, WANTED.0, WANTED.1),
-            Some(duration) if duration < least => {
-                let show = super::units::show_duration;
-                self.reader.out_of_range(&path, show(least), "36500d");
-            }
-            good => return good,
-        }
-        None
-    }
-
-    /// One of some words; of those in `later` is said that they are not built in.
-    pub(super) fn choice<T: Copy>(
-        &self,
-        key: &'static str,
-        built: &[(&'static str, T)],
-        later: &[&'static str],
-    ) -> Option<T> {
-        let (path, value) = self.get(key)?;
-        let word = self.reader.as_text(&path, value)?;
-        if let Some((_, choice)) = built.iter().find(|(name, _)| *name == word) {
-            return Some(*choice);
-        }
-        let names: Vec<&str> = built.iter().map(|(name, _)| *name).collect();
-        let known = format!("built in: {}", quoted(&names));
-        if later.contains(&word.as_str()) {
-            self.reader
-                .error(&path, format!("{key} = {word:?} is not built in"), known);
-            return None;
-        }
-        let help = nearest(&word, names.iter().chain(later).copied())
-            .map_or(known, |near| format!("did you mean {near:?}?"));
-        self.reader
-            .error(&path, format!("`{path}` has no such choice"), help);
-        None
-    }
-
-    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
-        let (path, value) = self.get(key)?;
-        self.reader.as_table(path, value)
-    }
-
-    /// The table, or an empty one in the place of what isn't there or no table.
-    pub(super) fn table_or_empty(&self, key: &'static str) -> Table<'a> {
-        static EMPTY: Dict = Dict::new();
-        let table = self.table(key);
-        table.unwrap_or_else(|| Table::new(self.reader, self.path.name(key), &EMPTY))
-    }
-
-    /// A table of tables with names of the user's: each with its name.
-    pub(super) fn named_tables(&self, key: &'static str) -> Vec<(String, Table<'a>)> {
-        let Some(table) = self.table(key) else {
-            return Vec::new();
-        };
-        let tables = table.entries.iter().filter_map(|(name, value)| {
-            Some((
-                name.clone(),
-                self.reader.as_table(table.path.name(name), value)?,
-            ))
-        });
-        tables.collect()
-    }
-
-    /// `None` if the key isn't there or no list.
-    pub(super) fn list(&self, key: &'static str) -> Option<Vec<Entry<'a>>> {
-        let (path, value) = self.get(key)?;
-        let Value::Array(_, values) = value else {
-            self.reader.wrong_type(&path, value, "a list", "[…]");
-            return None;
-        };
-        let entry = |(index, value)| Entry {
-            reader: self.reader,
-            path: path.index(index),
-            value,
-        };
-        Some(values.iter().enumerate().map(entry).collect())
-    }
-
-    /// Keys that are known and can't be used yet.
-    pub(super) fn not_built_in(&self, keys: &[&'static str]) {
-        self.not_built_in.borrow_mut().extend(keys);
-    }
-
-    /// A required key that isn't there.
-    pub(super) fn missing(&self, key: &str, example: &str) {
-        self.reader.key_error(
-            &self.path.name(key),
-            format!("`{key}` is missing {}", self.path.as_header()),
-            format!("write {key} = {example}"),
-        );
-    }
-
-    /// Complains of every key that nobody asked for.
-    pub(super) fn finish(self) {
-        let known = self.known.borrow();
-        let later = self.not_built_in.borrow();
-        for key in self.entries.keys().map(String::as_str) {
-            let path = self.path.name(key);
-            if known.contains(&key) {
-                continue;
-            }
-            if later.contains(&key) {
-                self.reader.key_error(
-                    &path,
-                    format!("`{key}` {} is not built in", self.path.as_header()),
-                    "take it out: this version can't do it",
-                );
-                continue;
-            }
-            let help = match nearest(key, known.iter().chain(later.iter()).copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", known.join(", ")),
-            };
-            let message = format!("unknown key `{key}` {}", self.path.as_header());
-            self.reader.key_error(&path, message, help);
-        }
-    }
-}
-
 impl<'a> Entry<'a> {
     pub(super) fn as_text(&self) -> Option<String> {
+        self.note(Shape::Text);
         self.reader.as_text(&self.path, self.value)
+    }
+
+    pub(super) fn note(&self, shape: Shape) {
+        self.reader.note(&self.path, Note::Is(shape));
     }
 
     pub(super) fn is_text(&self) -> bool {
         self.value.as_str().is_some()
     }
 
+    /// The last step of the way to it, if that is a name.
+    pub(super) fn name(&self) -> &str {
+        self.path.names().last().unwrap_or_default()
+    }
+
     pub(super) fn into_table(self) -> Option<Table<'a>> {
+        self.note(Shape::Table);
         self.reader.as_table(self.path, self.value)
     }
 }

@@ -1,15 +1,15 @@
 //! Raw → settings: defaults filled in, names looked up, and the promises that a configuration can
 //! break checked (docs: promises 4, 8 and 10).
 
+use super::document::Focus;
 use super::guarantees::{self, Asked, Blame, Sink};
 use super::names::nearest;
 use super::path::Path;
-use super::raw::{Kind, Policies, Raw, RawDestination, RawRoute, RawTarget};
+use super::raw::{INGRESSES, Kind, Policies, Raw, RawDestination, RawFrom, RawRoute, RawTarget};
 use super::reader::Reader;
 use super::settings::{
     Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
 };
-use crate::expression::Template;
 use crate::message::{Ack, Guarantee};
 use crate::routing::{OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,6 +30,7 @@ pub(super) fn resolve(raw: Raw, reader: &Reader<'_>) -> Option<Settings> {
         .filter_map(|d| context.destination(d))
         .collect();
     let routes: Vec<_> = raw.routes.iter().filter_map(|r| context.route(r)).collect();
+    super::advice::warn_of_routes(&raw, reader);
     if reader.has_errors() {
         return None;
     }
@@ -119,17 +120,24 @@ impl<'a> Context<'a> {
     }
 
     fn route_names(&self) {
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for route in &self.raw.routes {
-            if let Some(name) = &route.name
-                && !seen.insert(name)
-            {
+            let path = route.path.name("name");
+            let Some(name) = &route.name else {
+                continue;
+            };
+            if let Some(first) = seen.get(name) {
                 self.reader.error(
-                    &route.path.name("name"),
-                    format!("another route is named {name:?} too"),
+                    &path,
+                    format!(
+                        "another route is named {name:?} too, at {}",
+                        self.reader.place(first, Focus::Value)
+                    ),
                     "give each route a name of its own: deliveries and metrics are told apart by it",
                 );
+                continue;
             }
+            seen.insert(name, path);
         }
     }
 
@@ -196,17 +204,39 @@ impl<'a> Context<'a> {
         Some(RouteSpec {
             name: raw.name.clone()?,
             pattern: raw.pattern.clone()?,
-            from: Vec::new(),
-            headers: Vec::new(),
-            headers_any: Vec::new(),
-            when: None,
-            transform: None,
-            stop: false,
+            from: self.from(raw.from.as_deref().unwrap_or_default()),
+            headers: raw.headers.clone(),
+            headers_any: raw.headers_any.clone(),
+            when: raw.when.clone(),
+            transform: raw.transform.clone(),
+            stop: raw.stop,
             on_error: raw.policies.on_error.or(defaults.on_error)?,
             ack: raw.policies.ack.or(defaults.ack)?,
             ack_timeout: raw.policies.ack_timeout.or(defaults.ack_timeout)?,
             targets: targets.into_iter().collect::<Option<_>>()?,
         })
+    }
+
+    /// As envelopes name where they are from.
+    fn from(&self, raw: &[RawFrom]) -> Vec<String> {
+        let sources: Vec<&str> = self.raw.sources.iter().map(|s| s.name.as_str()).collect();
+        let source = |from: &RawFrom| {
+            if INGRESSES.contains(&from.name.as_str()) {
+                return Some(from.name.clone());
+            }
+            if sources.contains(&from.name.as_str()) {
+                return Some(format!("source:{}", from.name));
+            }
+            let all = || INGRESSES.into_iter().chain(sources.iter().copied());
+            let help = nearest(&from.name, all()).map_or_else(
+                || format!("there are: {}", all().collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean {near:?}?"),
+            );
+            let message = format!("messages don't come from {:?}", from.name);
+            self.reader.error(&from.path, message, help);
+            None
+        };
+        raw.iter().filter_map(source).collect()
     }
 
     fn target(&self, route: &RawRoute, raw: &RawTarget) -> Option<TargetSpec> {
@@ -216,7 +246,8 @@ impl<'a> Context<'a> {
             return None;
         };
         let (policies, defaults) = (&route.policies, &self.raw.defaults);
-        let delay = raw.delay.filter(|delay| !delay.is_zero());
+        let none = Span::Fixed(Duration::ZERO);
+        let delay = raw.delay.clone().filter(|delay| *delay != none);
         // What is filled in where a default is wrong is never handed out: that error is reported.
         let asked = Asked {
             guarantee: guarantee_of(self.raw, route, raw).0,
@@ -240,15 +271,12 @@ impl<'a> Context<'a> {
         Some(TargetSpec {
             destination: name.to_owned(),
             guarantee: asked.guarantee,
-            topic: raw
-                .topic
-                .as_deref()
-                .and_then(|t| Template::parse(t, &[]).ok()),
-            key: None,
-            headers: None,
-            priority: None,
-            delay: delay.map(Span::Fixed),
-            ttl: None,
+            topic: raw.topic.clone(),
+            key: raw.key.clone(),
+            headers: raw.headers.clone(),
+            priority: raw.priority.clone(),
+            delay,
+            ttl: raw.ttl.clone(),
             on_full: asked.on_full,
             on_reject: asked.on_reject,
         })
@@ -273,10 +301,10 @@ impl<'a> Context<'a> {
         destination: &RawDestination,
         asked: Asked,
     ) {
-        let Some(kind) = &destination.kind else {
+        let Some(sink) = destination.type_name.and_then(Sink::of_type) else {
             return;
         };
-        for refused in guarantees::refusals(sink(kind), asked) {
+        for refused in guarantees::refusals(sink, asked) {
             let path = match refused.blame() {
                 Blame::Guarantee => guarantee_of(self.raw, route, target).1,
                 Blame::Ack if route.policies.ack.is_some() => route.path.name("ack"),
@@ -307,14 +335,6 @@ impl<'a> Context<'a> {
         .into_iter()
         .find_map(|(word, path)| Some((word?, path)))?;
         Some((word, path.name("on_reject")))
-    }
-}
-
-const fn sink(kind: &Kind) -> Sink {
-    match kind {
-        Kind::Stream(_) => Sink::Stream,
-        #[cfg(feature = "faults")]
-        Kind::Faulty { .. } => Sink::Faulty,
     }
 }
 

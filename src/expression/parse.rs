@@ -10,6 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// One error is enough; what follows it is guesswork.
 const ERROR_RECOVERY_LIMIT: u32 = 1;
 
+/// Of a long text an error quotes no more.
+const SHOWN_CHARS: usize = 40;
+
 /// An expression as it is written, and where its parts stand.
 pub(super) struct Parsed<'s> {
     pub source: &'s str,
@@ -143,7 +146,9 @@ fn in_our_words(source: &str, error: Option<&ParseError>) -> CompileError {
         return CompileError::new(range, "the expression ends too early")
             .help("something is missing behind it");
     }
-    CompileError::new(range, format!("`{token}` is not expected here"))
+    let shown: String = token.chars().take(SHOWN_CHARS).collect();
+    let message = format!("`{}` is not expected here", shown.escape_debug());
+    CompileError::new(range, message)
         .help("an operator, a comma or a quote may be missing before it")
 }
 

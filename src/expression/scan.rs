@@ -43,7 +43,10 @@ pub(super) fn next(source: &str, from: usize) -> Result<Option<Lexeme>, CompileE
         b'"' | b'\'' => (Token::Text, text_end(source, start, start, false)?),
         b'a'..=b'z' | b'A'..=b'Z' | b'_' => match prefixed_text(bytes, start) {
             Some((quote, is_raw)) => (Token::Text, text_end(source, start, quote, is_raw)?),
-            None => (Token::Name, run(bytes, start, is_name_byte)),
+            None => match run(bytes, start, is_name_byte) {
+                end if &source[start..end] == "in" => (Token::Operator, end),
+                end => (Token::Name, end),
+            },
         },
         b'0'..=b'9' => (Token::Number, number_end(bytes, start)),
         b'.' if bytes.get(start + 1).is_some_and(u8::is_ascii_digit) => {
@@ -367,6 +370,7 @@ mod tests {
         assert!(ok(&format!("1{}", " + 1".repeat(63))));
         assert!(!ok(&format!("1{}", " + 1".repeat(64))));
         assert!(!ok(&format!("{}1", "-".repeat(64))));
+        assert!(!ok(&format!("1{}", " in 1".repeat(64))));
         assert!(!ok(&format!("a{}", ".b".repeat(64))));
         assert!(!ok(&format!("{}1", "true ? 1 : ".repeat(64))));
         assert!(ok(&format!("a == 1{}", " || a == 1".repeat(300))));

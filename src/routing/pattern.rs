@@ -2,6 +2,7 @@
 //! `#` matches any number of levels, also none, and may stand anywhere. A leading wildcard never
 //! matches a topic that begins with `$`.
 
+mod cover;
 mod mismatch;
 
 pub use mismatch::Mismatch;

@@ -3,7 +3,7 @@
 use super::{Data, parse_duration};
 use crate::config::document::{spot, syntax_problem};
 use crate::config::names::nearest;
-use crate::config::problem::{Place, Problem, Severity};
+use crate::config::problem::{FileName, Place, Problem, Severity};
 use crate::config::reader::quoted;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use toml_edit::{ImDocument, Item, TableLike, Value};
 type Span = Option<Range<usize>>;
 
 pub(super) struct Reader<'t> {
+    name: FileName,
     text: &'t str,
     parsed: ImDocument<&'t str>,
     problems: RefCell<Vec<Problem>>,
@@ -32,9 +33,12 @@ pub(super) struct Table<'a> {
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn parse(text: &'t str) -> Result<Self, Problem> {
-        let parsed = ImDocument::parse(text).map_err(|error| syntax_problem(text, &error))?;
+    pub(super) fn parse(file: &str, text: &'t str) -> Result<Self, Problem> {
+        let name = FileName::new(0, file);
+        let parsed = ImDocument::parse(text);
+        let parsed = parsed.map_err(|error| syntax_problem(&name, text, &error))?;
         Ok(Self {
+            name,
             text,
             parsed,
             problems: RefCell::default(),
@@ -55,20 +59,17 @@ impl<'t> Reader<'t> {
         !self.problems.borrow().is_empty()
     }
 
-    pub(super) fn report(&self, problem: Problem) {
-        self.problems.borrow_mut().push(problem);
-    }
-
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
 
-    fn error(&self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    /// Without a span: of the file as a whole.
+    pub(super) fn error(&self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         let place = match span {
-            Some(span) => Place::At(spot(self.text, span, &[])),
-            None => Place::File,
+            Some(span) => Place::At(spot(&self.name, self.text, span, &[])),
+            None => Place::File(self.name.clone()),
         };
-        self.report(Problem {
+        self.problems.borrow_mut().push(Problem {
             severity: Severity::Error,
             place,
             message: message.into(),

@@ -5,8 +5,9 @@ use cel::{Context, Value};
 use fastrand::Rng;
 
 const CASES: u64 = 3_000;
+/// No object has two names: the crate doesn't keep their order, over which loops go.
 const PAYLOAD: &str = r#"{"n": 3, "m": -2, "d": 1.5, "t": "ab", "b": true, "z": null, "l": [1, 2, 3],
-    "s": ["a", "b"], "o": {"n": 7, "t": "x"}, "u": {}}"#;
+    "s": ["a", "b"], "o": {"n": 7}, "u": {}}"#;
 
 fn payload() -> Value {
     let json: serde_json::Value = serde_json::from_str(PAYLOAD).expect("JSON");
@@ -114,7 +115,7 @@ fn expression(random: &mut Rng, depth: u32, vars: usize) -> String {
         7 => format!("!({})", part()),
         8 => format!("-({})", part()),
         9 => format!("[{}, {}]", part(), part()),
-        10 => format!("{{'a': {}, 'b': {}}}", part(), part()),
+        10 => format!("{{'a': {}}}", part()),
         11 => format!("({})[{}]", part(), part()),
         12 => format!("({}).n", part()),
         13 => {

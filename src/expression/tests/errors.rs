@@ -299,7 +299,7 @@ fn a_mistake_is_marked_with_what_to_write_instead() {
         ),
         (
             "has(payload['a'])",
-            "(",
+            "[",
             "`has` asks for one field behind a dot",
             "write has(payload.a.b); for names that aren't plain write 'x-id' in headers, 'a b' in payload",
         ),

@@ -1,6 +1,6 @@
 use super::*;
 
-fn pattern(text: &str) -> Pattern {
+pub(super) fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
 }
 
@@ -160,7 +160,7 @@ fn naive<'a>(levels: &'a [Level], topic: &[&'a str], bound: &mut Vec<(&'a str, &
     }
 }
 
-fn random_pattern(random: &mut fastrand::Rng) -> String {
+pub(super) fn random_pattern(random: &mut fastrand::Rng) -> String {
     let mut names = ["{x}", "{y}", "{z}"].into_iter();
     let levels: Vec<&str> = (0..random.usize(1..8))
         .map(|_| match random.u8(0..10) {
@@ -176,7 +176,7 @@ fn random_pattern(random: &mut fastrand::Rng) -> String {
     levels.join("/")
 }
 
-fn random_topic(random: &mut fastrand::Rng) -> String {
+pub(super) fn random_topic(random: &mut fastrand::Rng) -> String {
     let levels: Vec<&str> = (0..random.usize(1..10))
         .map(|_| ["a", "a", "a", "b", "b", "", "$a"][random.usize(0..7)])
         .collect();

@@ -10,11 +10,15 @@ mod lanes;
 mod news;
 mod offline;
 mod open;
+mod rehearsal;
 mod reload;
 mod signals;
 mod status;
+mod trials;
+mod tryout;
 
 pub use offline::{Told, admin_address, check, http_address, repair_journal, verify_journal};
+pub use tryout::{explain, save_case, test};
 
 use crate::admin;
 use crate::clock::Clock;

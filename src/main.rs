@@ -8,6 +8,9 @@ fn main() -> ExitCode {
     cli::main(&House {
         run: gateway::run,
         check: gateway::check,
+        explain: gateway::explain,
+        save_case: gateway::save_case,
+        test: gateway::test,
         admin_address: gateway::admin_address,
         http_address: gateway::http_address,
         verify_journal: gateway::verify_journal,

@@ -1,100 +1,21 @@
-//! The README's tour, pasted line by line: each `sh` block of its "Five minutes", in order, in one
-//! shell, in a folder that holds what a fresh clone does after the build.
-//!
-//! The shell has network, processes and /proc of its own: the ports are the default ones, and the
-//! tour's `pkill` finds the tour's gateway alone. A person has three terminals; here
-//! - `cargo run --release` (the first) starts the program that it would have built, beside the
-//!   shell, and waits until it is ready;
-//! - what ends in `--follow` (the third) runs beside the shell, and is waited for until it reads;
-//! - everything else is typed into the shell as it stands there.
+//! The README's tour, pasted line by line, in a folder that holds what a fresh clone does after
+//! the build: `cargo run --release` starts the program that it would have built.
 
 use crate::support::metrics;
 use crate::support::process::program;
 use crate::support::skip::skipped;
-use std::collections::VecDeque;
-use std::env;
+use crate::support::tour::{PROBE, Start, Tour, commands, script, shell};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const TEST: &str = "tour";
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const ROUTES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/routes.toml");
-const TIME_LIMIT_SECONDS: &str = "180";
-
-/// The network of its own has nothing but a loopback, which is down at first.
-const UNSHARE: [&str; 7] = [
-    "--map-root-user",
-    "--net",
-    "--pid",
-    "--fork",
-    "--mount-proc",
-    "--kill-child",
-    "sh",
-];
-const PROBE: &str = "ip link set lo up && command -v pkill && command -v pgrep && command -v curl";
-
-/// What stands in for the other terminals. It is process 1 of its own, or `pkill` isn't for it.
-const PRELUDE: &str = r#"
-[ "$$" = 1 ] || exit 9
-exec 2>&1
-ip link set lo up
-until_is() { until [ "$($1)" $2 "$3" ]; do sleep 0.05; done; }
-gateways() { pgrep -c -xf target/release/causeway; }
-ready() { curl -o ready -w '%{http_code}' localhost:9191/readyz 2> /dev/null; }
-stream_answers() {
-    curl localhost:9191/metrics |
-        awk '/endpoint="stream",status="200"/ { n = $2 } END { print n + 0 }'
-}
-first_terminal() {
-    until_is gateways = 0
-    target/release/causeway >> gateway.log 2>&1 &
-    until_is ready = 200
-}
-third_terminal() {
-    before=$(stream_answers)
-    "$@" > follower.log 2>&1 &
-    until_is stream_answers -gt "$before"
-}
-"#;
-
-/// Between what one command says and what the next one does.
-const MARK: &str = "@@ ended with";
-
-struct Done {
-    command: String,
-    status: i32,
-    said: String,
-}
-
-struct Tour(VecDeque<Done>);
-
-impl Tour {
-    /// The next command, which contains these words.
-    fn next(&mut self, words: &str) -> Done {
-        let done = self.0.pop_front();
-        let done = done.unwrap_or_else(|| panic!("the README says nothing with {words:?}"));
-        let Done {
-            command,
-            status,
-            said,
-        } = &done;
-        println!("$ {command}\n{said}[{status}]");
-        assert!(command.contains(words), "{words:?} was to come: {command}");
-        done
-    }
-}
-
-impl Done {
-    fn expect(self, status: i32, words: &[&str]) -> Self {
-        assert_eq!(self.status, status, "{}", self.command);
-        for words in words {
-            assert!(self.said.contains(words), "{}: {words:?}", self.command);
-        }
-        self
-    }
-}
+const START: Start<'_> = Start {
+    typed: "cargo run --release",
+    runs: "target/release/causeway",
+};
 
 #[test]
 fn the_tour_does_what_the_readme_says() {
@@ -112,12 +33,12 @@ fn the_tour_does_what_the_readme_says() {
     // On a terminal curl shows no progress.
     fs::write(clone.join(".curlrc"), "silent\nshow-error\n").expect("the folder is writable");
 
-    let commands = commands(&readme);
-    let said = shell(clone, &script(&commands));
+    let commands = commands(&readme, "## Five minutes");
+    let said = shell(clone, &script(&commands, START));
     let file = |name: &str| fs::read_to_string(clone.join(name)).unwrap_or_default();
     let log = file("gateway.log");
     let said = said.unwrap_or_else(|why| panic!("{why}\n{log}"));
-    let mut tour = Tour(ended(commands, &said));
+    let mut tour = Tour::of(commands, &said);
     judge(&mut tour, readme.lines().count());
     let follower = file("follower.log");
     let last = format!("readme-{}", readme.lines().count());
@@ -164,85 +85,5 @@ fn judge(tour: &mut Tour, lines: usize) {
     assert_eq!(counts.planned, lines as u64 + 1, "each line once");
     let walked = format!("inbox: {0} planned = {0} delivered", counts.planned);
     assert!(verified.said.contains(&walked), "{walked}");
-    assert!(tour.0.is_empty(), "the README's tour goes on");
-}
-
-/// The commands of the section's `sh` blocks, continued lines in one.
-fn commands(readme: &str) -> Vec<String> {
-    let from = readme.find("## Five minutes").expect("it has the tour");
-    let tour = &readme[from..];
-    let tour = &tour[..tour.find("\n## ").unwrap_or(tour.len())];
-    let mut commands: Vec<String> = Vec::new();
-    for block in tour.split("```sh\n").skip(1) {
-        let block = block.split("```").next().unwrap_or_default();
-        let mut is_continued = false;
-        for line in block.lines() {
-            match commands.last_mut() {
-                Some(last) if is_continued => *last += &format!("\n{line}"),
-                _ => commands.push(line.to_owned()),
-            }
-            is_continued = line.ends_with('\\');
-        }
-    }
-    commands
-}
-
-fn script(commands: &[String]) -> String {
-    let typed = commands.iter().map(|command| match command.as_str() {
-        "cargo run --release" => "first_terminal".to_owned(),
-        follower if follower.ends_with("--follow") => format!("third_terminal {follower}"),
-        _ => command.clone(),
-    });
-    let typed = typed.map(|words| format!("{words}\nprintf '{MARK} %d\\n' $?\n"));
-    format!("{PRELUDE}\n{}", typed.collect::<String>())
-}
-
-fn ended(commands: Vec<String>, said: &str) -> VecDeque<Done> {
-    let mut rest = said;
-    let done = commands.into_iter().map_while(|command| {
-        let (said, after) = rest.split_once(MARK)?;
-        let (status, after) = after.split_once('\n')?;
-        rest = after;
-        Some(Done {
-            command,
-            status: status.trim().parse().ok()?,
-            said: said.to_owned(),
-        })
-    });
-    done.collect()
-}
-
-/// What a shell of its own says, all that it started gone.
-///
-/// # Errors
-/// If it doesn't come to its end, or ends badly.
-fn shell(folder: &Path, script: &str) -> Result<String, String> {
-    let mut command = Command::new("timeout");
-    command.arg(TIME_LIMIT_SECONDS).arg("unshare").args(UNSHARE);
-    command.arg("-c").arg(script).current_dir(folder);
-    for (name, _) in env::vars_os() {
-        let is_ours = name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CAUSEWAY"));
-        if is_ours {
-            command.env_remove(name);
-        }
-    }
-    let output = command.env("HOME", folder).stdin(Stdio::null()).output();
-    let output = output.map_err(|e| e.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = text(&output.stdout) + &text(&output.stderr);
-    match output.status.success() {
-        true => Ok(said),
-        false => Err(format!("{}: {said}", output.status)),
-    }
-}
-
-#[test]
-fn commands_are_found_in_the_section_alone() {
-    let readme = "```sh\nno\n```\n## Five minutes\nx\n```sh\na \\\n  b\nc\n```\n```\nno\n```\n## More\n```sh\nno\n```\n";
-    assert_eq!(commands(readme), ["a \\\n  b", "c"]);
-    let done = ended(commands(readme), "said\n@@ ended with 0\n@@ ended with 3\n");
-    let done: Vec<(i32, &str)> = done.iter().map(|d| (d.status, d.said.as_str())).collect();
-    assert_eq!(done, [(0, "said\n"), (3, "")]);
+    assert!(tour.has_ended(), "the README's tour goes on");
 }

@@ -1,6 +1,8 @@
 //! Questions to the gateway, as values that it receives and answers.
 
+use super::explanation::Explanation;
 use super::status::Status;
+use crate::message::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -17,6 +19,11 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 pub enum Question {
     Status(oneshot::Sender<Status>),
+    /// What would become of this message, which isn't taken.
+    Explain {
+        envelope: Box<Envelope>,
+        answer: oneshot::Sender<Explanation>,
+    },
     /// Answered when the lane begins to drop.
     DropLane {
         lane: String,
@@ -94,6 +101,12 @@ pub fn control() -> (Control, mpsc::Receiver<Question>) {
 impl Control {
     pub async fn status(&self) -> Result<Status, NoAnswer> {
         self.ask(PATIENCE, Question::Status).await
+    }
+
+    pub async fn explain(&self, envelope: Envelope) -> Result<Explanation, NoAnswer> {
+        let envelope = Box::new(envelope);
+        let question = |answer| Question::Explain { envelope, answer };
+        self.ask(PATIENCE, question).await
     }
 
     pub async fn drop_lane(

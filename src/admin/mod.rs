@@ -3,6 +3,7 @@
 //! What must not live here: anything that knows a journal or a lane. The gateway hands over values.
 
 mod control;
+pub mod explanation;
 mod metrics;
 pub mod status;
 #[cfg(test)]
@@ -12,15 +13,24 @@ pub use control::{
     Control, DropError, Dropping, NoAnswer, Question, ReloadError, Reloaded, control,
 };
 
-use crate::ingress::http::{ConnectionLimits, Kind, Problem, no_such_method, no_such_path};
+use crate::config::cases;
+use crate::ingress::http::{
+    ConnectionLimits, Kind, Problem, no_such_method, no_such_path, read_message,
+};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use explanation::Explanation;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use status::Status;
+use std::collections::BTreeMap;
+
+/// Where a message comes from if nothing is said.
+const HTTP: &str = "http";
 
 /// Of each of the two listeners.
 pub const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -38,6 +48,7 @@ pub fn health_router(control: Control) -> Router {
 pub fn admin_router(control: Control) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/explain", post(explain))
         .route("/api/v1/lanes/{name}/drop", post(drop_lane))
         .route("/api/v1/reload", post(reload));
     with_fallbacks(health().merge(api)).with_state(control)
@@ -78,6 +89,23 @@ async fn status(State(control): State<Control>) -> Result<Json<Status>, Problem>
     Ok(Json(control.status().await?))
 }
 
+/// A line of a batch, and `from`: where it is said to come from.
+async fn explain(
+    State(control): State<Control>,
+    question: Result<Json<BTreeMap<String, Box<RawValue>>>, JsonRejection>,
+) -> Result<Json<Explanation>, Problem> {
+    let Json(mut members) =
+        question.map_err(|rejection| bad_body(&rejection, "send a line of a batch"))?;
+    let from = match members.remove("from") {
+        None => HTTP.to_owned(),
+        Some(from) => serde_json::from_str(from.get())
+            .map_err(|_| Problem::malformed("from: it must be text").with("member", "from"))?,
+    };
+    let line = serde_json::to_vec(&members).map_err(|e| Problem::malformed(e.to_string()))?;
+    let envelope = read_message(&line, &cases::source(&from))?;
+    Ok(Json(control.explain(envelope).await?))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DropOrder {
@@ -93,7 +121,7 @@ async fn drop_lane(
 ) -> Result<(StatusCode, Json<Dropping>), Problem> {
     let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
     let Json(order) =
-        order.map_err(|rejection| bad_order(&rejection, "{\"discard\": false} or true"))?;
+        order.map_err(|rejection| bad_body(&rejection, "send {\"discard\": false} or true"))?;
     let dropping = control.drop_lane(lane, order.discard).await??;
     Ok((StatusCode::ACCEPTED, Json(dropping)))
 }
@@ -107,17 +135,17 @@ async fn reload(
     State(control): State<Control>,
     order: Result<Json<ReloadOrder>, JsonRejection>,
 ) -> Result<Json<Reloaded>, Problem> {
-    let Json(ReloadOrder {}) = order.map_err(|rejection| bad_order(&rejection, "{}"))?;
+    let Json(ReloadOrder {}) = order.map_err(|rejection| bad_body(&rejection, "send {}"))?;
     Ok(Json(control.reload().await??))
 }
 
-fn bad_order(rejection: &JsonRejection, wanted: &str) -> Problem {
+fn bad_body(rejection: &JsonRejection, help: &str) -> Problem {
     match rejection {
         JsonRejection::MissingJsonContentType(_) => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::ContentType,
             "Not JSON",
-            format!("send {wanted}, with content-type: application/json"),
+            format!("{help}, with content-type: application/json"),
         ),
         other => Problem::malformed(other.body_text()),
     }

@@ -40,6 +40,9 @@ async fn gateway(mut questions: mpsc::Receiver<Question>, status: Status) {
         match question {
             Question::Status(answer) => drop(answer.send(status.clone())),
             Question::Reload(answer) => drop(answer.send(reload(&status))),
+            Question::Explain { envelope, answer } => {
+                drop(answer.send(explanation::of_nothing(&envelope)));
+            }
             Question::DropLane {
                 lane,
                 discard,
@@ -219,4 +222,44 @@ async fn the_health_listener_has_no_controls() {
             .0,
         404
     );
+}
+
+#[tokio::test]
+async fn a_message_is_explained_as_a_line_of_a_batch() {
+    let control = running(status::sample());
+    let path = "/api/v1/explain";
+    let line = r#"{"topic":"a/b","id":"i","data":1}"#;
+    let (code, body) = ask(admin_router(control.clone()), "POST", path, Some(line)).await;
+    let answer = json_of(&body);
+    assert_eq!(code, 200, "{body}");
+    assert_eq!(
+        (&answer["topic"], &answer["id"]),
+        (&json!("a/b"), &json!("i"))
+    );
+    assert_eq!(answer["routes"][0]["route"], "http");
+    let from = r#"{"topic":"a","data":1,"from":"clicks"}"#;
+    let (_, body) = ask(admin_router(control.clone()), "POST", path, Some(from)).await;
+    assert_eq!(json_of(&body)["routes"][0]["route"], "source:clicks");
+
+    for (bad, words) in [
+        (
+            r#"{"topic":"a","data":1,"from":2}"#,
+            "from: it must be text",
+        ),
+        (
+            r#"{"topic":"a","data":1,"form":"x"}"#,
+            "unknown field `form`",
+        ),
+        (r#"{"topic":"a"}"#, "data: it is missing"),
+        ("[1]", "invalid type"),
+    ] {
+        let (code, body) = ask(admin_router(control.clone()), "POST", path, Some(bad)).await;
+        assert_eq!(code, 400, "{body}");
+        let detail = json_of(&body)["detail"].to_string();
+        assert!(detail.contains(words), "{detail}");
+    }
+    let (code, _) = ask(admin_router(control.clone()), "POST", path, None).await;
+    assert_eq!(code, 415);
+    let (code, _) = ask(health_router(control), "POST", path, Some(line)).await;
+    assert_eq!(code, 404);
 }

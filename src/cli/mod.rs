@@ -4,6 +4,7 @@
 
 mod client;
 mod exit;
+mod explain;
 mod logging;
 mod publish;
 mod receipt;
@@ -16,13 +17,16 @@ mod text;
 mod trace;
 mod welcome;
 
+use crate::admin::explanation::Explanation;
 use crate::admin::status::Status;
 use crate::admin::{Dropping, Reloaded};
 use crate::config::Settings;
+use crate::config::cases::Sample;
 use crate::gateway::Told;
 use clap::{Args, Parser, Subcommand};
 use client::{SAY_ADMIN, SAY_SERVER, Server};
 use exit::{Code, EXIT_CODES, Failure, Reply, say};
+use explain::{Explain, Shown};
 use logging::Level;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use publish::Publish;
@@ -46,6 +50,12 @@ pub struct House {
     /// Runs the gateway until a signal.
     pub run: fn(&Path, Listens<'_>) -> Result<(), String>,
     pub check: fn(&Path) -> Told,
+    /// What the file's rules would make of a message.
+    pub explain: fn(&Path, &Sample) -> Result<Explanation, String>,
+    /// Appends a case for what was explained, to this file or the one beside the configuration.
+    pub save_case: fn(&Path, Option<&Path>, &Sample, &Explanation) -> Result<PathBuf, String>,
+    /// Runs the cases of these files, or of the one beside the configuration.
+    pub test: fn(&Path, &[PathBuf]) -> Result<Told, String>,
     /// Where the file's admin listener is, if it has one.
     pub admin_address: fn(&Path) -> Result<Option<SocketAddr>, String>,
     /// And its http listener.
@@ -99,6 +109,13 @@ enum Command {
     Check {
         /// Instead of --config
         file: Option<PathBuf>,
+    },
+    /// Show what would become of a message
+    Explain(Box<Explain>),
+    /// Run your own cases: what each message is expected to become
+    Test {
+        /// Instead of routes.test.toml beside the configuration
+        files: Vec<PathBuf>,
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
@@ -201,6 +218,18 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
             return Ok(None);
         }
         Some(Command::Check { file }) => (house.check)(file.as_deref().unwrap_or(config)),
+        Some(Command::Explain(explain)) => {
+            let shown = Shown {
+                colour,
+                all: !std::io::stdout().is_terminal(),
+            };
+            if !explain.is_live() {
+                return explain.offline(config, house, shown).map(Some);
+            }
+            let server = admin_server(&explain.admin, config, house)?;
+            return block_on(explain.live(&server, config, house, shown)).map(Some);
+        }
+        Some(Command::Test { files }) => (house.test)(config, files)?,
         Some(Command::Schema) => schema(),
         Some(Command::Publish(publish)) => {
             let server = server(&publish.server, config, house)?;

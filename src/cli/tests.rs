@@ -1,7 +1,7 @@
 //! Commands from their arguments to what they tell, against an admin listener on a real socket.
 
 use super::*;
-use crate::admin::{self, DropError, LIMITS, Question, ReloadError, status};
+use crate::admin::{self, DropError, LIMITS, Question, ReloadError, explanation, status};
 use crate::ingress::http;
 use clap::CommandFactory;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ fn house() -> House {
             text: format!("checked {}", file.display()),
             json: Value::Null,
         },
+        explain: |file, sample| Err(format!("explained {} by {}", sample.topic, file.display())),
+        save_case: |file, _, _, _| Ok(file.to_path_buf()),
+        test: |file, files| Err(format!("tested {files:?} by {}", file.display())),
         admin_address: |config| match config.ends_with("quiet.toml") {
             true => Ok(None),
             false => Err(format!("{} is not there", config.display())),
@@ -91,6 +94,9 @@ async fn gateway(mut questions: tokio::sync::mpsc::Receiver<Question>) {
                 reloads += 1;
                 drop(answer.send(reload(reloads)));
             }
+            Question::Explain { envelope, answer } => {
+                drop(answer.send(explanation::of_nothing(&envelope)));
+            }
             Question::DropLane {
                 lane,
                 discard,
@@ -150,6 +156,45 @@ fn a_reload_says_what_it_did_or_why_not() {
     assert_eq!(failure.json.expect("a problem")["generation"], 2);
     let failure = ended(&words).expect_err("refused");
     assert_eq!(failure.code, Code::TryAgain);
+}
+
+#[test]
+fn a_message_is_explained_by_the_file_or_by_the_gateway() {
+    assert_eq!(
+        told("causeway explain a/b --config a.toml"),
+        Err("explained a/b by a.toml".into())
+    );
+    let (address, stop) = listener();
+    let live = format!("causeway explain a/b --live --from clicks -d x --admin {address}");
+    let reply = told(&live).expect("answered").expect("something");
+    assert_eq!(reply.json["topic"], "a/b");
+    assert_eq!(reply.json["routes"][0]["route"], "source:clicks");
+    let saved = told(&format!("{live} --save=b.toml")).expect("answered");
+    let saved = saved.expect("something").text;
+    assert!(
+        saved.contains("saved as a case in ./routes.toml"),
+        "{saved}"
+    );
+    drop(stop);
+    for bad in ["causeway explain", "causeway explain a -H novalue"] {
+        assert_eq!(
+            parse(bad).expect_err("not understood").exit_code(),
+            2,
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn cases_are_those_that_are_named() {
+    assert_eq!(
+        told("causeway test"),
+        Err("tested [] by ./routes.toml".into())
+    );
+    assert_eq!(
+        told("causeway test a.toml b.toml"),
+        Err("tested [\"a.toml\", \"b.toml\"] by ./routes.toml".into())
+    );
 }
 
 #[test]
@@ -220,7 +265,7 @@ fn what_is_not_understood_is_2_and_help_is_0() {
         );
     }
     let help = Cli::command().render_long_help().to_string();
-    for unbuilt in ["explain", "dlq", "replay", "bench"] {
+    for unbuilt in ["dlq", "replay", "bench"] {
         assert!(!help.contains(&format!("\n  {unbuilt} ")), "{help}");
     }
 }

@@ -246,7 +246,7 @@ pub(super) fn has_userinfo(text: &str) -> bool {
     })
 }
 
-fn syntax_problem(name: &FileName, text: &str, error: &toml_edit::TomlError) -> Problem {
+pub(super) fn syntax_problem(name: &FileName, text: &str, error: &toml_edit::TomlError) -> Problem {
     let place = error.span().map_or(Place::File(name.clone()), |span| {
         let mut spot = spot(name, text, span.clone(), &[]);
         if may_show_secret(text, span.start) {
@@ -274,7 +274,12 @@ fn may_show_secret(text: &str, at: usize) -> bool {
 }
 
 /// Line, column and the blotted line of a range of bytes; a range of several lines is its first.
-fn spot(name: &FileName, text: &str, span: Range<usize>, secrets: &[Range<usize>]) -> Spot {
+pub(super) fn spot(
+    name: &FileName,
+    text: &str,
+    span: Range<usize>,
+    secrets: &[Range<usize>],
+) -> Spot {
     let start = floor(text, span.start);
     let (line_start, line) = line_at(text, start);
     let is_secret = |at: usize| secrets.iter().any(|range| range.contains(&at));

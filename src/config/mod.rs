@@ -8,8 +8,10 @@
 //! What must not live here: what a setting does.
 
 mod advice;
+pub mod cases;
 mod document;
 mod files;
+pub mod guarantees;
 mod layers;
 mod literal;
 mod names;
@@ -34,7 +36,7 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use settings::Settings;
 use std::path::{Path, PathBuf};
-pub use units::parse_duration;
+pub use units::{parse_duration, show_duration};
 
 /// Settings with the warnings about them, or all that is wrong.
 pub fn load(sources: &Sources) -> Result<(Settings, Report), Report> {

@@ -2,6 +2,7 @@
 //! break checked (docs: promises 4, 8 and 10).
 
 use super::document::Focus;
+use super::guarantees::{self, Asked, Blame, Sink};
 use super::names::nearest;
 use super::path::Path;
 use super::raw::{INGRESSES, Kind, Policies, Raw, RawDestination, RawFrom, RawRoute, RawTarget};
@@ -9,8 +10,8 @@ use super::reader::Reader;
 use super::settings::{
     Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
 };
-use crate::message::Guarantee;
-use crate::routing::{OnError, OnReject, RouteSpec, Span, TargetSpec};
+use crate::message::{Ack, Guarantee};
+use crate::routing::{OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -244,38 +245,40 @@ impl<'a> Context<'a> {
             self.unknown_destination(&raw.destination_path, name);
             return None;
         };
-        let (guarantee, guarantee_path) = guarantee_of(self.raw, route, raw);
-        if guarantee == Guarantee::ExactlyOnce {
-            self.check_exactly_once(route, destination, &guarantee_path);
-        }
+        let (policies, defaults) = (&route.policies, &self.raw.defaults);
         let none = Span::Fixed(Duration::ZERO);
         let delay = raw.delay.clone().filter(|delay| *delay != none);
-        if delay.is_some() && self.strict.contains(name) {
-            self.reader.error(
-                &raw.path.name("delay"),
-                format!(
-                    "{name:?} can't delay: a target with guarantee = \"exactly_once\" makes it \
-                     deliver everything in the order of acceptance"
-                ),
-                "take the delay out, or send what is delayed to a destination of its own",
-            );
-        }
-        let defaults = &self.raw.defaults;
+        // What is filled in where a default is wrong is never handed out: that error is reported.
+        let asked = Asked {
+            guarantee: guarantee_of(self.raw, route, raw).0,
+            ack: policies.ack.or(defaults.ack).unwrap_or(Ack::Stored),
+            on_error: policies
+                .on_error
+                .or(defaults.on_error)
+                .unwrap_or(OnError::Reject),
+            on_reject: self
+                .on_reject(route, destination)
+                .map_or(OnReject::Skip, |(word, _)| word),
+            on_full: policies
+                .on_full
+                .or(destination.policies.on_full)
+                .or(defaults.on_full)
+                .unwrap_or(OnFull::Refuse),
+            delayed: delay.is_some(),
+            strict: self.strict.contains(name),
+        };
+        self.check_guarantee(route, raw, destination, asked);
         Some(TargetSpec {
             destination: name.to_owned(),
-            guarantee,
+            guarantee: asked.guarantee,
             topic: raw.topic.clone(),
             key: raw.key.clone(),
             headers: raw.headers.clone(),
             priority: raw.priority.clone(),
             delay,
             ttl: raw.ttl.clone(),
-            on_full: route
-                .policies
-                .on_full
-                .or(destination.policies.on_full)
-                .or(defaults.on_full)?,
-            on_reject: self.on_reject(route, destination)?.0,
+            on_full: asked.on_full,
+            on_reject: asked.on_reject,
         })
     }
 
@@ -291,34 +294,29 @@ impl<'a> Context<'a> {
     }
 
     /// Promise 4: what can't be given is refused, with what to write instead.
-    fn check_exactly_once(&self, route: &RawRoute, destination: &RawDestination, asked: &Path) {
-        let name = &destination.name;
-        #[cfg(feature = "faults")]
-        if matches!(destination.kind, Some(Kind::Faulty { .. })) {
-            self.reader.error(
-                asked,
-                format!("{name:?} can't deliver exactly_once: it is of type = \"faulty\""),
-                "write guarantee = \"at_least_once\"",
-            );
-        }
-        let on_error = route.policies.on_error.or(self.raw.defaults.on_error);
-        if on_error == Some(OnError::Skip) {
-            self.reader.error(
-                asked,
-                "exactly_once can't hold with on_error = \"skip\": what can't be rendered would \
-                 not be delivered at all",
-                "write on_error = \"reject\" or \"dead_letter\" in this route",
-            );
-        }
-        if let Some((OnReject::Block, path)) = self.on_reject(route, destination) {
-            self.reader.error(
-                &path,
-                format!(
-                    "on_reject = \"block\" can't hold for {name:?}: an exactly_once target makes \
-                     it one line, in which a rejected message is dead-lettered and passed"
-                ),
-                "write on_reject = \"skip\"",
-            );
+    fn check_guarantee(
+        &self,
+        route: &RawRoute,
+        target: &RawTarget,
+        destination: &RawDestination,
+        asked: Asked,
+    ) {
+        let Some(sink) = destination.type_name.and_then(Sink::of_type) else {
+            return;
+        };
+        for refused in guarantees::refusals(sink, asked) {
+            let path = match refused.blame() {
+                Blame::Guarantee => guarantee_of(self.raw, route, target).1,
+                Blame::Ack if route.policies.ack.is_some() => route.path.name("ack"),
+                Blame::Ack => Path::root().name("defaults").name("ack"),
+                Blame::OnReject => match self.on_reject(route, destination) {
+                    Some((_, path)) => path,
+                    None => route.path.name("on_reject"),
+                },
+                Blame::Delay => target.path.name("delay"),
+            };
+            self.reader
+                .error(&path, refused.message(&destination.name), refused.instead());
         }
     }
 

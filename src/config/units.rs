@@ -36,7 +36,7 @@ pub(super) fn parse_count(text: &str) -> Option<u64> {
 }
 
 /// The largest unit that gives a whole number: `90s`, `10m`, `1h`.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (unit, factor) = DURATION_UNITS_MS
         .iter()

@@ -6,6 +6,7 @@
 //! all before it nothing of the old one is on its way. Promise 9 leans on this: a lane that no
 //! route of the running generation leads to will never owe more than it does.
 
+use super::Rules;
 use super::identity::Identities;
 use super::limits::Limits;
 use crate::routing::Router;
@@ -18,6 +19,17 @@ pub struct Generation {
     pub router: Router,
     pub identities: Identities,
     pub limits: Limits,
+}
+
+impl Generation {
+    #[must_use]
+    pub const fn rules(&self) -> Rules<'_> {
+        Rules {
+            limits: &self.limits,
+            identities: &self.identities,
+            router: &self.router,
+        }
+    }
 }
 
 /// A publish takes one uncontended lock for reading, as long as it is planned and encoded: no disk,

@@ -7,20 +7,20 @@ mod counts;
 mod generation;
 pub mod identity;
 pub mod limits;
+mod rules;
 
 pub use counts::{Refusals, Skips};
 pub use generation::{Generation, Generations};
+pub use rules::{Decided, Rules, identity_key};
 
 use crate::clock::Clock;
-use crate::expression;
-use crate::journal::{self, Submission, fingerprint};
+use crate::journal::{self, Submission};
 use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
     Position, Receipt, Refusal, RouteId,
 };
-use crate::routing::{Arrival, OnFull, Planned, Routed};
+use crate::routing::{OnFull, Planned, Routed};
 use identity::Scope;
-use limits::EmptyLevels;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,13 +97,14 @@ impl Door {
         }
         // Kept until the submission is in the journal's queue: see `Generations`.
         let running = self.generations.running();
-        limits::check(&envelope, &running.limits, EmptyLevels::Refused)?;
-        let evaluation = expression::Scope::new(&envelope);
-        let (id, scope) = running.identities.identify(&envelope, &evaluation)?;
-        let routed = self.route(&running, &envelope, &id, &evaluation);
-        drop(evaluation);
+        let mut skips = Vec::new();
+        let decided = running
+            .rules()
+            .decide(&envelope, self.clock.wall(), &mut skips);
+        self.skips.count(skips);
+        let Decided { id, scope, routed } = decided?;
         envelope.id = id;
-        let planned = match routed? {
+        let planned = match routed {
             Routed::To(planned) => planned,
             Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),
         };
@@ -112,25 +113,6 @@ impl Door {
         let message = Arc::clone(submission.message());
         let answer = self.journal.submit(submission)?;
         Ok(Handed::Over(Waiting { message, answer }))
-    }
-
-    fn route(
-        &self,
-        running: &Generation,
-        envelope: &Envelope,
-        id: &MessageId,
-        scope: &expression::Scope<'_>,
-    ) -> Result<Routed, Refusal> {
-        let arrival = Arrival {
-            envelope,
-            id,
-            scope,
-            now: self.clock.wall(),
-        };
-        let mut skips = Vec::new();
-        let routed = running.router.plan(&arrival, &mut skips);
-        self.skips.count(skips);
-        routed
     }
 
     async fn published(&self, waiting: Waiting) -> Result<Published, Refusal> {
@@ -209,14 +191,8 @@ impl Door {
     }
 
     fn key(&self, principal: &str, topic: &str, id: &str, scope: Scope) -> u128 {
-        self.journal
-            .shared()
-            .hasher
-            .fingerprint(fingerprint::Identity {
-                principal: scope.principal.then_some(principal),
-                topic: scope.topic.then_some(topic),
-                id,
-            })
+        let hasher = &self.journal.shared().hasher;
+        identity_key(hasher, principal, topic, id, scope)
     }
 
     /// Waits until everything is settled, and says how; `None` if the time is over first.

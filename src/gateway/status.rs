@@ -2,7 +2,9 @@
 
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
+use super::rehearsal::Rehearsal;
 use super::reload::{Ask, Board};
+use crate::admin::explanation::Explanation;
 use crate::admin::status::{
     DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
     StreamStatus,
@@ -15,7 +17,7 @@ use crate::ingress::http::Counters;
 use crate::journal::Counts;
 use crate::lane;
 use crate::log::disk::Disk;
-use crate::message::DiscardReason;
+use crate::message::{DiscardReason, Envelope};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,6 +42,9 @@ impl StatusDesk {
             match question {
                 // Whoever asked may be gone.
                 Question::Status(answer) => drop(answer.send(self.status())),
+                Question::Explain { envelope, answer } => {
+                    drop(answer.send(self.explain(*envelope)));
+                }
                 Question::DropLane {
                     lane,
                     discard,
@@ -60,6 +65,18 @@ impl StatusDesk {
             Err(TrySendError::Closed(answer)) => (answer, ReloadError::Stopping),
         };
         drop(answer.send(Err(error)));
+    }
+
+    /// By the rules that publishes meet at this moment.
+    fn explain(&self, envelope: Envelope) -> Explanation {
+        let shared = self.door.journal.shared();
+        let running = self.door.generations.running();
+        let rehearsal = Rehearsal {
+            rules: running.rules(),
+            hasher: Some(shared.hasher),
+            now: self.clock.wall(),
+        };
+        rehearsal.explain(envelope)
     }
 
     async fn drop_lane(&self, name: String, discard: bool) -> Result<Dropping, DropError> {

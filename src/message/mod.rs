@@ -17,7 +17,7 @@ mod set;
 pub mod wire;
 
 pub use chain::Chain;
-pub use content_type::is_json;
+pub use content_type::{JSON, guess_content_type, is_json};
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
 pub use envelope::{Envelope, Extension, Header, MAX_KEY_BYTES, MessageId, Tombstone};

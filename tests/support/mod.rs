@@ -16,3 +16,4 @@ pub mod ratio;
 pub mod sim_disk;
 pub mod skip;
 pub mod streams;
+pub mod tour;

@@ -11,6 +11,7 @@ use super::client::{Answer, Ask, ClientError, Server};
 use super::exit::{Code, EXIT_CODES, Failure, Reply, say};
 use super::receipt::{Receipt, reply};
 use super::retry::Patience;
+use crate::message::guess_content_type;
 use bytes::Bytes;
 use clap::Args;
 use hyper::Method;
@@ -84,7 +85,7 @@ pub(super) struct Publish {
     pub server: ServerArg,
 }
 
-fn parse_header(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     // As HTTP has it, whichever way it is sent.
     Ok((name.to_ascii_lowercase(), value.to_owned()))
@@ -118,7 +119,7 @@ impl Publish {
         let body = read_data(data)?;
         let content_type = match &self.content_type {
             Some(given) => given.as_str(),
-            None => guess(&body),
+            None => guess_content_type(&body),
         };
         let mut headers = vec![(CONTENT_TYPE, value("--content-type", content_type)?)];
         if let Some(id) = &self.id {
@@ -162,7 +163,7 @@ const UNRESERVED: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-fn read_data(data: &str) -> Result<Bytes, Failure> {
+pub(super) fn read_data(data: &str) -> Result<Bytes, Failure> {
     let mut bytes = Vec::new();
     let read = match data.strip_prefix('@') {
         Some(file) => std::fs::read(file)
@@ -179,14 +180,6 @@ fn read_data(data: &str) -> Result<Bytes, Failure> {
     };
     read?;
     Ok(bytes.into())
-}
-
-fn guess(body: &[u8]) -> &'static str {
-    match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(_) | Value::Array(_)) => "application/json",
-        _ if std::str::from_utf8(body).is_ok() => "text/plain",
-        _ => "application/octet-stream",
-    }
 }
 
 /// A string of RFC 8941 where it can be one; the gateway takes other text as it stands.
@@ -419,20 +412,6 @@ mod tests {
             assert_eq!(code, 2, "{words:?}");
         }
         assert!(parsed(&["a", "-d", "-5"]).is_ok());
-    }
-
-    #[test]
-    fn the_content_type_is_guessed_from_the_data() {
-        for (body, guessed) in [
-            (&b"{\"a\": [1]}"[..], "application/json"),
-            (b"[1]", "application/json"),
-            (b"12", "text/plain"),
-            (b"", "text/plain"),
-            (b"{not json}", "text/plain"),
-            (b"\xff\x00", "application/octet-stream"),
-        ] {
-            assert_eq!(guess(body), guessed, "{body:?}");
-        }
     }
 
     #[test]

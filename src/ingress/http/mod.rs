@@ -57,6 +57,14 @@ const ANONYMOUS: &str = "anonymous";
 /// This ingress in an envelope's `source` and in a route's `from`.
 const SOURCE: &str = "http";
 
+/// A message as a line of a batch has it (docs/HTTP.md), from everybody.
+///
+/// # Errors
+/// If it can't be read.
+pub fn read_message(json: &[u8], source: &str) -> Result<Envelope, Problem> {
+    line::Line::read(json)?.envelope(&ANONYMOUS.into(), &source.into())
+}
+
 /// `[limits]`, as far as this listener keeps them itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -1,0 +1,174 @@
+//! `explain`: what would become of a message, by the file's rules or the running gateway's.
+
+mod render;
+#[cfg(test)]
+mod tests;
+
+use super::client::Server;
+use super::exit::{Code, EXIT_CODES, Failure, Reply};
+use super::publish::{parse_header, read_data};
+use super::{Admin, House, read};
+use crate::admin::explanation::Explanation;
+use crate::config::cases::{Data, Sample};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+pub(super) use render::Shown;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+const AFTER_HELP: &str = "\
+Nothing is published. It ends with 1 where the publish would be refused.
+
+The id of a delivery is made with a secret of the journal: it is told if the data folder is here, or
+by the running gateway (--live).";
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"))]
+pub(super) struct Explain {
+    /// Where it would be published
+    topic: String,
+    /// The payload: as it stands here, a file's content (@FILE), or what comes on stdin (-)
+    #[arg(short, long, value_name = "DATA", allow_negative_numbers = true)]
+    data: Option<String>,
+    /// The message's id
+    #[arg(long)]
+    id: Option<String>,
+    #[arg(long)]
+    key: Option<String>,
+    /// A header of the message; may repeat
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
+    /// What the payload is
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Where it comes from: http, grpc, mqtt, or the name of a source
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
+    /// Ask the running gateway, which may have another file loaded
+    #[arg(long)]
+    live: bool,
+    /// Show every route that doesn't match
+    #[arg(long)]
+    all: bool,
+    /// Append it as a case for `causeway test`, to FILE or routes.test.toml beside the configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    #[allow(
+        clippy::option_option,
+        reason = "clap's form of an option with an optional value"
+    )]
+    save: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+impl Explain {
+    /// Whether the running gateway is to be asked.
+    pub const fn is_live(&self) -> bool {
+        self.live
+    }
+
+    fn sample(&self) -> Result<Sample, Failure> {
+        let data = match &self.data {
+            None => None,
+            Some(words) => {
+                let bytes = read_data(words)?;
+                Some(match String::from_utf8(bytes.to_vec()) {
+                    Ok(text) => Data::Text(text),
+                    Err(_) => Data::Bytes(bytes),
+                })
+            }
+        };
+        Ok(Sample {
+            topic: self.topic.clone(),
+            data,
+            id: self.id.clone(),
+            key: self.key.clone(),
+            headers: self.headers.clone(),
+            content_type: self.content_type.clone(),
+            from: self.from.clone(),
+        })
+    }
+
+    /// By the file's rules.
+    pub fn offline(&self, config: &Path, house: &House, shown: Shown) -> Result<Reply, Failure> {
+        let sample = self.sample()?;
+        let found = (house.explain)(config, &sample)?;
+        self.reply(&sample, &found, config, house, shown)
+    }
+
+    /// By the running gateway's.
+    pub async fn live(
+        &self,
+        server: &Server,
+        config: &Path,
+        house: &House,
+        shown: Shown,
+    ) -> Result<Reply, Failure> {
+        let sample = self.sample()?;
+        let json = server.post("/api/v1/explain", &question(&sample)).await?;
+        let found: Explanation = read(&json)?;
+        self.reply(&sample, &found, config, house, shown)
+    }
+
+    fn reply(
+        &self,
+        sample: &Sample,
+        found: &Explanation,
+        config: &Path,
+        house: &House,
+        shown: Shown,
+    ) -> Result<Reply, Failure> {
+        let shown = Shown {
+            all: shown.all || self.all,
+            ..shown
+        };
+        let mut text = render::text(found, shown);
+        if let Some(to) = &self.save {
+            let to = (house.save_case)(config, to.as_deref(), sample, found)?;
+            text.push_str(&format!("\nsaved as a case in {}\n", to.display()));
+        }
+        let json = serde_json::to_value(found).map_err(|error| error.to_string())?;
+        Ok(Reply {
+            code: match found.refused {
+                None => Code::Done,
+                Some(_) => Code::Failed,
+            },
+            text,
+            json,
+        })
+    }
+}
+
+/// A line of a batch (docs/HTTP.md), and where it comes from.
+fn question(sample: &Sample) -> Value {
+    let mut headers: Map<String, Value> = Map::new();
+    for (name, value) in &sample.headers {
+        let values = headers.entry(name.clone()).or_insert_with(|| json!([]));
+        if let Value::Array(values) = values {
+            values.push(value.as_str().into());
+        }
+    }
+    let mut question = json!({
+        "topic": sample.topic,
+        "headers": headers,
+        "content_type": sample.content_type(),
+        "data_base64": STANDARD.encode(sample.payload()),
+    });
+    let optional = [
+        ("id", &sample.id),
+        ("key", &sample.key),
+        ("from", &sample.from),
+    ];
+    for (member, value) in optional {
+        if let Some(value) = value {
+            question[member] = value.as_str().into();
+        }
+    }
+    question
+}

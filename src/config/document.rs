@@ -258,8 +258,30 @@ fn syntax_problem(name: &FileName, text: &str, error: &toml_edit::TomlError) -> 
         severity: Severity::Error,
         place,
         message: format!("this is no TOML: {}", error.message().replace('\n', "; ")),
-        help: None,
+        help: syntax_help(error.message()).map(str::to_owned),
     }
+}
+
+/// What to write instead, where the parser's words tell it.
+fn syntax_help(message: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 5] = [
+        (
+            "inline table",
+            "a table in braces stands on one line, without a comma at its end; \
+             a longer one is a block with a header, like [[routes.to]]",
+        ),
+        ("duplicate key", "keep one of them"),
+        ("multiline", "close the text with three quotes"),
+        (
+            "basic string",
+            "close the text with a quote, in the same line",
+        ),
+        ("invalid string", "write text in quotes: \"…\""),
+    ];
+    let mut hints = HINTS.iter();
+    hints
+        .find(|(word, _)| message.contains(word))
+        .map(|(_, help)| *help)
 }
 
 /// Without a parse nobody knows where a secret begins and ends: a line with a secret's name or an

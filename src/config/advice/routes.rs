@@ -7,6 +7,7 @@ use crate::config::document::Focus;
 use crate::config::path::Path;
 use crate::config::raw::{INGRESSES, Raw, RawRoute};
 use crate::config::reader::Reader;
+use crate::expression::Program;
 use crate::routing::Pattern;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub(in crate::config) fn warn_of_routes(raw: &Raw, reader: &Reader<'_>) {
             );
         }
     }
+    warn_of_names(raw, reader);
     warn_of_shadows(raw, reader);
     warn_of_collisions(raw, reader);
 }
@@ -56,6 +58,32 @@ fn warn_of_origins(raw: &Raw, route: &RawRoute, reader: &Reader<'_>) {
             help,
         );
     }
+}
+
+/// Named levels that an expression can't name, or that stand before something else of that name.
+fn warn_of_names(raw: &Raw, reader: &Reader<'_>) {
+    // Most routes name their levels alike.
+    let mut judged: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    for route in &raw.routes {
+        for name in route.pattern.iter().flat_map(Pattern::names) {
+            if let Some(why) = judged.entry(name).or_insert_with(|| why_no_name(name)) {
+                reader.warn(
+                    &route.path.name("topic"),
+                    why.clone(),
+                    format!("give the level another name, like {{{name}_}}"),
+                );
+            }
+        }
+    }
+}
+
+fn why_no_name(name: &str) -> Option<String> {
+    if Program::compile(name, &[name]).is_err() {
+        return Some(format!("no expression can name the level {{{name}}}"));
+    }
+    Program::compile(name, &[])
+        .is_ok()
+        .then(|| format!("in expressions {name} is this level, and nothing else of that name"))
 }
 
 /// Why no topic that can be published matches.

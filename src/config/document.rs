@@ -106,15 +106,19 @@ impl<'t> Document<'t> {
             .collect()
     }
 
-    /// What stands behind an entry as a comment.
+    /// What stands behind an entry as a comment: behind a value, or the header of a table.
     pub(super) fn comment(&self, path: &Path) -> Option<&'t str> {
-        let span = match path.steps().last()? {
-            Step::Name(_) => self.span(path, Focus::Value)?,
-            Step::Index(_) => self.node(path)?.span()?,
+        let span = match self.node(path)? {
+            Node::Value(value) | Node::Item(Item::Value(value)) => {
+                let end = value.span()?.end;
+                end..end
+            }
+            Node::Item(_) | Node::Table(_) => self.span(path, Focus::Value)?,
         };
-        self.has(path).then_some(())?;
-        let line = self.text.get(span.end..)?.lines().next()?;
-        Some(line.trim_start().strip_prefix('#')?.trim())
+        let line = self.text.get(span.start..)?.lines().next()?;
+        let (entry, comment) = line.split_once('#')?;
+        // Behind a value that isn't the last of its line stands no comment of its own.
+        (entry.trim().is_empty() || !span.is_empty()).then(|| comment.trim())
     }
 
     fn spot(&self, span: Range<usize>) -> Spot {

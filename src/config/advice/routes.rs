@@ -60,30 +60,26 @@ fn warn_of_origins(raw: &Raw, route: &RawRoute, reader: &Reader<'_>) {
     }
 }
 
-/// Named levels that an expression can't name, or that stand before something else of that name.
+/// Named levels that no expression can name: words of CEL, and what it has already.
 fn warn_of_names(raw: &Raw, reader: &Reader<'_>) {
     // Most routes name their levels alike.
-    let mut judged: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    let mut judged: BTreeMap<&str, bool> = BTreeMap::new();
     for route in &raw.routes {
         for name in route.pattern.iter().flat_map(Pattern::names) {
-            if let Some(why) = judged.entry(name).or_insert_with(|| why_no_name(name)) {
+            let can_be_named = *judged
+                .entry(name)
+                .or_insert_with(|| Program::compile(name, &[name]).is_ok());
+            if !can_be_named {
                 reader.warn(
                     &route.path.name("topic"),
-                    why.clone(),
+                    format!(
+                        "no expression can name the level {{{name}}}: CEL has that word already"
+                    ),
                     format!("give the level another name, like {{{name}_}}"),
                 );
             }
         }
     }
-}
-
-fn why_no_name(name: &str) -> Option<String> {
-    if Program::compile(name, &[name]).is_err() {
-        return Some(format!("no expression can name the level {{{name}}}"));
-    }
-    Program::compile(name, &[])
-        .is_ok()
-        .then(|| format!("in expressions {name} is this level, and nothing else of that name"))
 }
 
 /// Why no topic that can be published matches.

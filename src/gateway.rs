@@ -11,6 +11,7 @@ mod news;
 mod offline;
 mod open;
 mod rehearsal;
+mod reload;
 mod signals;
 mod status;
 mod trials;
@@ -23,15 +24,16 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::Listen;
-use crate::door::Door;
+use crate::door::{Door, Generations, Refusals, Skips};
 use crate::ingress::http::{self, BindError, ConnectionLimits, Counters};
 use crate::journal;
 use front::Reception;
 use lanes::Lanes;
-use signals::stop_on_signal;
+use reload::{Board, Look, Reloader};
+use signals::{hangups, stop_on_signal};
 use status::StatusDesk;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -44,11 +46,14 @@ const BLOCKING_THREADS: usize = 16;
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A request's head may have so much beside `[limits]` headers and topic.
 const HEAD_SLACK_BYTES: usize = 16 * 1024;
-/// Header lines beside the ones that `[limits]` counts.
-const HEAD_SLACK_LINES: usize = 64;
+/// Header lines beside the ones that `[limits]` counts. With its default they are 100: for more
+/// hyper takes memory anew with every request.
+const HEAD_SLACK_LINES: usize = 36;
 
 /// Runs the gateway of this file until a signal; says so once it listens.
 pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
+    // Before it is read: what is written while the gateway starts is seen as new.
+    let seen = Look::at(file);
     let (settings, report) = offline::load(file)?;
     let (version, gateway) = (env!("CARGO_PKG_VERSION"), &settings.gateway.name);
     tracing::info!(version, %gateway, config = %file.display(), "starting");
@@ -64,46 +69,71 @@ pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
         .thread_name("worker")
         .build()
         .map_err(|e| format!("can't start threads: {e}"))?;
-    runtime.block_on(serve(settings, listens))
+    let from = From {
+        file: file.to_owned(),
+        seen,
+    };
+    runtime.block_on(serve(settings, from, listens))
 }
 
-async fn serve(settings: Settings, listens: &dyn Fn(&Settings)) -> Result<(), String> {
+/// Where the settings came from, for reloads.
+struct From {
+    file: PathBuf,
+    /// What stood there.
+    seen: Look,
+}
+
+async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let clock = Clock::system();
+    let hangups = hangups().map_err(|e| format!("can't listen for signals: {e}"))?;
     let listeners = Listeners::bind(&settings.listen).await?;
     let house = open::open(&settings, &clock)?;
     let stop = stop_on_signal().map_err(|e| format!("can't listen for signals: {e}"))?;
 
-    let started = journal::start(house.journal, house.keeper, Arc::clone(&house.disk));
+    let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
     let (running, handle, receipts) =
         started.map_err(|e| format!("can't start the journal's threads: {e}"))?;
     let receipts = tokio::spawn(journal::send_receipts(receipts));
-    let lanes = Arc::new(Lanes::start(house.destinations, &handle, &clock));
+    let lanes = Lanes::start(house.destinations, &handle, &clock);
     news::start(&lanes, &handle, &clock);
     let door = Arc::new(Door {
         journal: handle.clone(),
-        router: house.router,
-        identities: crate::door::identity::Identities::new(settings.identities.clone()),
-        limits: settings.limits.clone(),
+        generations: Generations::new(house.first),
         clock: clock.clone(),
-        refusals: crate::door::Refusals::default(),
-        skips: crate::door::Skips::default(),
+        refusals: Refusals::default(),
+        skips: Skips::default(),
     });
+    let board = Arc::new(Board::new(settings.clone(), clock.wall()));
+    let (reloads, asked) = reload::queue();
+    let changes = reload::House {
+        journal: handle.clone(),
+        door: Arc::clone(&door),
+        lanes: Arc::clone(&lanes),
+        site: Arc::clone(&house.site),
+        clock: clock.clone(),
+        stop: stop.clone(),
+    };
+    let reloader = Reloader::new(from.file, changes, Arc::clone(&board), from.seen);
+    let reloading = tokio::spawn(reloader.run(asked, hangups));
     let counters = Arc::new(Counters::default());
     let desk = StatusDesk {
-        settings: settings.clone(),
+        board: Arc::clone(&board),
+        reloads,
         door: Arc::clone(&door),
         lanes: Arc::clone(&lanes),
         counters: Arc::clone(&counters),
         clock: clock.clone(),
-        disk: Arc::clone(&house.disk),
+        disk: Arc::clone(&house.site.disk),
         stop: stop.clone(),
     };
-    let reception = Reception::new(door, lanes.streams());
+    let reception = Reception::new(door, Arc::clone(&lanes));
     let serving = listeners.serve(&settings, reception, desk, &counters, &clock, stop.clone());
     listens(&settings);
 
     wait_for(stop).await;
-    drain(&settings, serving, &lanes).await;
+    // A reload that has begun ends first: no lane starts behind the drain's back.
+    let _ = reloading.await;
+    drain(&board.settings(), serving, &lanes).await;
     stop_journal(running).await?;
     receipts.abort();
     drop(house.lock);

@@ -18,6 +18,7 @@ mod limits;
 mod log_sim;
 mod logs;
 mod oracle;
+mod reload;
 mod routes_tour;
 mod schema;
 mod shown_by;

@@ -4,6 +4,7 @@ use super::explanation::Explanation;
 use super::status::Status;
 use crate::message::Envelope;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -13,6 +14,8 @@ const QUEUE: usize = 16;
 
 /// Long enough for a busy machine; whoever asks shouldn't hang with the gateway.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A reload may open streams, and reads their ends.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 pub enum Question {
     Status(oneshot::Sender<Status>),
@@ -27,6 +30,8 @@ pub enum Question {
         discard: bool,
         answer: oneshot::Sender<Result<Dropping, DropError>>,
     },
+    /// Answered when the reload is made, or refused.
+    Reload(oneshot::Sender<Result<Reloaded, ReloadError>>),
 }
 
 /// What a lane owed when it began to drop that.
@@ -37,6 +42,34 @@ pub struct Dropping {
     pub bytes: u64,
     /// Else into its dead letters.
     pub discard: bool,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Counted from the start, which is 1.
+    pub generation: u64,
+    /// A line a thing: `+destination events`, `~route orders`, `-route old`.
+    pub changed: Vec<String>,
+    /// Settings of the file that go by what they were at the start until there is another.
+    pub restart_needed: Vec<String>,
+}
+
+/// Nothing was changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ReloadError {
+    /// As `check` says it, or why not now.
+    #[error("{text}")]
+    Refused {
+        /// The one that stays.
+        generation: u64,
+        text: String,
+        problems: Value,
+    },
+    #[error("other reloads wait already")]
+    Busy,
+    #[error("the gateway is stopping")]
+    Stopping,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +84,8 @@ pub enum DropError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway didn't answer within {} s", PATIENCE.as_secs())]
-pub struct NoAnswer;
+#[error("the gateway didn't answer within {} s", .0.as_secs())]
+pub struct NoAnswer(Duration);
 
 /// Where the listeners put their questions.
 #[derive(Clone)]
@@ -67,13 +100,13 @@ pub fn control() -> (Control, mpsc::Receiver<Question>) {
 
 impl Control {
     pub async fn status(&self) -> Result<Status, NoAnswer> {
-        self.ask(Question::Status).await
+        self.ask(PATIENCE, Question::Status).await
     }
 
     pub async fn explain(&self, envelope: Envelope) -> Result<Explanation, NoAnswer> {
         let envelope = Box::new(envelope);
-        self.ask(|answer| Question::Explain { envelope, answer })
-            .await
+        let question = |answer| Question::Explain { envelope, answer };
+        self.ask(PATIENCE, question).await
     }
 
     pub async fn drop_lane(
@@ -81,7 +114,7 @@ impl Control {
         lane: String,
         discard: bool,
     ) -> Result<Result<Dropping, DropError>, NoAnswer> {
-        self.ask(|answer| Question::DropLane {
+        self.ask(PATIENCE, |answer| Question::DropLane {
             lane,
             discard,
             answer,
@@ -89,15 +122,25 @@ impl Control {
         .await
     }
 
+    /// It goes on if this gives up.
+    pub async fn reload(&self) -> Result<Result<Reloaded, ReloadError>, NoAnswer> {
+        self.ask(RELOAD_PATIENCE, Question::Reload).await
+    }
+
     async fn ask<T>(
         &self,
+        patience: Duration,
         question: impl FnOnce(oneshot::Sender<T>) -> Question,
     ) -> Result<T, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            self.0.send(question(answer)).await.map_err(|_| NoAnswer)?;
-            answered.await.map_err(|_| NoAnswer)
+            let silent = || NoAnswer(patience);
+            let asked = self.0.send(question(answer)).await;
+            asked.map_err(|_| silent())?;
+            answered.await.map_err(|_| silent())
         };
-        timeout(PATIENCE, asked).await.unwrap_or(Err(NoAnswer))
+        timeout(patience, asked)
+            .await
+            .unwrap_or(Err(NoAnswer(patience)))
     }
 }

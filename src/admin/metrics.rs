@@ -1,7 +1,8 @@
 //! A status as Prometheus reads it (text format 0.0.4).
 
 use super::status::{
-    DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, Status, StreamStatus,
+    ConfigStatus, DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
+    StreamStatus,
 };
 use std::fmt::{Display, Write};
 
@@ -23,6 +24,7 @@ pub fn render(status: &Status) -> String {
     );
     let ready = u8::from(status.reasons().is_empty());
     page.gauge("causeway_ready", "1 if publishes are taken.", ready);
+    config(&mut page, &status.config);
     journal(&mut page, &status.journal);
     dedup(&mut page, &status.dedup);
     let mut refusals = page.family(
@@ -42,6 +44,32 @@ pub fn render(status: &Status) -> String {
     streams(&mut page, &status.streams);
     http(&mut page, &status.http);
     page.0
+}
+
+fn config(page: &mut Page, config: &ConfigStatus) {
+    page.gauge(
+        "causeway_config_generation",
+        "Of the configuration: 1 at the start, one more for each reload that was taken.",
+        config.generation,
+    );
+    let last = config.last_reload.as_ref();
+    page.gauge(
+        "causeway_config_last_reload_ok",
+        "0 if the last reload was refused.",
+        u8::from(last.is_none_or(|last| last.ok)),
+    );
+    page.gauge(
+        "causeway_config_restart_needed",
+        "Settings of the last reload that wait for a restart.",
+        config.restart_needed.len(),
+    );
+    let mut reloads = page.family("causeway_reloads_total", "counter", "Reloads, by result.");
+    for (result, count) in [
+        ("ok", config.reloads_ok),
+        ("refused", config.reloads_refused),
+    ] {
+        reloads.sample(&[("result", result)], count);
+    }
 }
 
 fn journal(page: &mut Page, journal: &JournalStatus) {
@@ -364,6 +392,9 @@ mod tests {
         );
         assert_eq!(value(&page, "causeway_journal_next_position"), 40.0);
         assert_eq!(value(&page, "causeway_uptime_seconds"), 61.25);
+        assert_eq!(value(&page, "causeway_config_generation"), 3.0);
+        let taken = "causeway_reloads_total{result=\"ok\"}";
+        assert_eq!(value(&page, taken), 2.0);
         assert_eq!(
             value(&page, "causeway_refusals_total{reason=\"no_route\"}"),
             2.0
@@ -434,6 +465,26 @@ mod tests {
         status.lanes[0].delivered = 1_234_567_890_123;
         let page = render(&status);
         assert!(page.contains("causeway_lane_delivered_total{lane=\"inbox\"} 1234567890123\n"));
+    }
+
+    #[test]
+    fn a_refused_reload_shows_until_another_is_taken() {
+        let mut status = sample();
+        let last_ok = |status: &Status| value(&render(status), "causeway_config_last_reload_ok");
+        assert_eq!(last_ok(&status), 1.0);
+        let mut last = crate::admin::status::LastReload {
+            at: "now".into(),
+            by: "SIGHUP".into(),
+            ok: false,
+            changed: Vec::new(),
+            error: Some("why".into()),
+        };
+        status.config.last_reload = Some(last.clone());
+        assert_eq!(last_ok(&status), 0.0);
+        assert_eq!(value(&render(&status), "causeway_ready"), 1.0);
+        last.ok = true;
+        status.config.last_reload = Some(last);
+        assert_eq!(last_ok(&status), 1.0);
     }
 
     #[test]

@@ -9,7 +9,9 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use control::{Control, DropError, Dropping, NoAnswer, Question, control};
+pub use control::{
+    Control, DropError, Dropping, NoAnswer, Question, ReloadError, Reloaded, control,
+};
 
 use crate::config::cases;
 use crate::ingress::http::{
@@ -47,7 +49,8 @@ pub fn admin_router(control: Control) -> Router {
     let api = Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/explain", post(explain))
-        .route("/api/v1/lanes/{name}/drop", post(drop_lane));
+        .route("/api/v1/lanes/{name}/drop", post(drop_lane))
+        .route("/api/v1/reload", post(reload));
     with_fallbacks(health().merge(api)).with_state(control)
 }
 
@@ -91,12 +94,8 @@ async fn explain(
     State(control): State<Control>,
     question: Result<Json<BTreeMap<String, Box<RawValue>>>, JsonRejection>,
 ) -> Result<Json<Explanation>, Problem> {
-    let Json(mut members) = question.map_err(|rejection| {
-        bad_body(
-            &rejection,
-            "send a line of a batch, with content-type: application/json",
-        )
-    })?;
+    let Json(mut members) =
+        question.map_err(|rejection| bad_body(&rejection, "send a line of a batch"))?;
     let from = match members.remove("from") {
         None => HTTP.to_owned(),
         Some(from) => serde_json::from_str(from.get())
@@ -121,12 +120,23 @@ async fn drop_lane(
     order: Result<Json<DropOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Dropping>), Problem> {
     let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
-    let Json(order) = order.map_err(|rejection| {
-        let help = "send {\"discard\": false} or true, with content-type: application/json";
-        bad_body(&rejection, help)
-    })?;
+    let Json(order) =
+        order.map_err(|rejection| bad_body(&rejection, "send {\"discard\": false} or true"))?;
     let dropping = control.drop_lane(lane, order.discard).await??;
     Ok((StatusCode::ACCEPTED, Json(dropping)))
+}
+
+/// Nothing to say, but say it in JSON: see `drop_lane`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadOrder {}
+
+async fn reload(
+    State(control): State<Control>,
+    order: Result<Json<ReloadOrder>, JsonRejection>,
+) -> Result<Json<Reloaded>, Problem> {
+    let Json(ReloadOrder {}) = order.map_err(|rejection| bad_body(&rejection, "send {}"))?;
+    Ok(Json(control.reload().await??))
 }
 
 fn bad_body(rejection: &JsonRejection, help: &str) -> Problem {
@@ -135,7 +145,7 @@ fn bad_body(rejection: &JsonRejection, help: &str) -> Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::ContentType,
             "Not JSON",
-            help,
+            format!("{help}, with content-type: application/json"),
         ),
         other => Problem::malformed(other.body_text()),
     }
@@ -144,6 +154,28 @@ fn bad_body(rejection: &JsonRejection, help: &str) -> Problem {
 impl From<NoAnswer> for Problem {
     fn from(silent: NoAnswer) -> Self {
         Self::unavailable(Kind::NoAnswer, silent.to_string(), 5)
+    }
+}
+
+impl From<ReloadError> for Problem {
+    fn from(error: ReloadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReloadError::Refused {
+                generation,
+                problems,
+                ..
+            } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::ReloadRefused,
+                "Nothing was changed",
+                detail,
+            )
+            .with("generation", generation)
+            .with("problems", problems),
+            ReloadError::Busy => Self::unavailable(Kind::Busy, detail, 1),
+            ReloadError::Stopping => Self::unavailable(Kind::Stopping, detail, 5),
+        }
     }
 }
 

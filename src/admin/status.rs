@@ -12,6 +12,7 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Why nothing may be sent here now (starting, stopping …), a failed journal apart.
     pub not_ready: Vec<String>,
+    pub config: ConfigStatus,
     pub journal: JournalStatus,
     pub dedup: DedupStatus,
     /// Publishes that were refused since the start, by reason.
@@ -22,6 +23,30 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     pub streams: Vec<StreamStatus>,
     pub http: HttpStatus,
+}
+
+/// What of routes.toml is in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// The start is 1, each reload that was taken one more.
+    pub generation: u64,
+    pub since: String,
+    /// Settings of the file that wait for a restart.
+    pub restart_needed: Vec<String>,
+    pub reloads_ok: u64,
+    pub reloads_refused: u64,
+    pub last_reload: Option<LastReload>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastReload {
+    pub at: String,
+    /// Who asked for it: `SIGHUP`, `admin`, `file change`.
+    pub by: String,
+    pub ok: bool,
+    pub changed: Vec<String>,
+    /// Why it was refused.
+    pub error: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -198,6 +223,12 @@ pub(crate) fn sample() -> Status {
         version: "0.1.0".into(),
         uptime_seconds: 61.25,
         not_ready: Vec::new(),
+        config: ConfigStatus {
+            generation: 3,
+            since: "2026-11-21T18:00:00.000Z".into(),
+            reloads_ok: 2,
+            ..ConfigStatus::default()
+        },
         journal: JournalStatus {
             next_position: 40,
             syncs: 9,

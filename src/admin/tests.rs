@@ -39,6 +39,7 @@ async fn gateway(mut questions: mpsc::Receiver<Question>, status: Status) {
     while let Some(question) = questions.recv().await {
         match question {
             Question::Status(answer) => drop(answer.send(status.clone())),
+            Question::Reload(answer) => drop(answer.send(reload(&status))),
             Question::Explain { envelope, answer } => {
                 drop(answer.send(explanation::of_nothing(&envelope)));
             }
@@ -63,6 +64,24 @@ async fn gateway(mut questions: mpsc::Receiver<Question>, status: Status) {
                 drop(answer.send(told));
             }
         }
+    }
+}
+
+/// Refused once the gateway has been refused before.
+fn reload(status: &Status) -> Result<Reloaded, ReloadError> {
+    match status.config.reloads_refused {
+        0 => Ok(Reloaded {
+            generation: 4,
+            changed: vec!["+route new".into()],
+            restart_needed: vec!["[listen] http".into()],
+        }),
+        1 => Err(ReloadError::Refused {
+            generation: 3,
+            text: "routes.toml:1:1: error: no".into(),
+            problems: json!([{"message": "no"}]),
+        }),
+        2 => Err(ReloadError::Busy),
+        _ => Err(ReloadError::Stopping),
     }
 }
 
@@ -148,6 +167,45 @@ async fn a_lane_is_dropped_on_order() {
             json_of(&body)["type"],
             format!("urn:causeway:problem:{kind}")
         );
+    }
+}
+
+#[tokio::test]
+async fn a_reload_is_made_on_order_in_json() {
+    let path = "/api/v1/reload";
+    let mut status = status::sample();
+    let router = admin_router(running(status.clone()));
+    let (code, body) = ask(router.clone(), "POST", path, Some("{}")).await;
+    let reloaded = json!({
+        "generation": 4, "changed": ["+route new"], "restart_needed": ["[listen] http"],
+    });
+    assert_eq!((code, json_of(&body)), (200, reloaded));
+    for (order, code, kind) in [
+        (None, 415, "content-type"),
+        (Some("{\"now\": 1}"), 400, "malformed"),
+    ] {
+        let (got, body) = ask(router.clone(), "POST", path, order).await;
+        let kind = format!("urn:causeway:problem:{kind}");
+        assert_eq!((got, &json_of(&body)["type"]), (code, &json!(kind)));
+    }
+    assert_eq!(ask(router, "GET", path, None).await.0, 405);
+
+    for (refused, code, kind) in [
+        (1, 422, "reload-refused"),
+        (2, 503, "busy"),
+        (3, 503, "stopping"),
+    ] {
+        status.config.reloads_refused = refused;
+        let router = admin_router(running(status.clone()));
+        let (got, body) = ask(router, "POST", path, Some("{}")).await;
+        let body = json_of(&body);
+        let kind = format!("urn:causeway:problem:{kind}");
+        assert_eq!((got, &body["type"]), (code, &json!(kind)));
+        if refused == 1 {
+            assert_eq!(body["detail"], "routes.toml:1:1: error: no");
+            assert_eq!(body["generation"], 3);
+            assert_eq!(body["problems"], json!([{"message": "no"}]));
+        }
     }
 }
 

@@ -17,9 +17,9 @@ mod text;
 mod trace;
 mod welcome;
 
-use crate::admin::Dropping;
 use crate::admin::explanation::Explanation;
 use crate::admin::status::Status;
+use crate::admin::{Dropping, Reloaded};
 use crate::config::Settings;
 use crate::config::cases::Sample;
 use crate::gateway::Told;
@@ -127,6 +127,8 @@ enum Command {
     Trace(Trace),
     /// Show what a running gateway holds and owes
     Status(Admin),
+    /// Take the configuration into a running gateway, without a restart
+    Reload(Admin),
     /// Act on a lane of a running gateway
     #[command(subcommand)]
     Lane(LaneCommand),
@@ -251,6 +253,10 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
             let server = admin_server(admin, config, house)?;
             block_on(status(&server, colour))?
         }
+        Some(Command::Reload(admin)) => {
+            let server = admin_server(admin, config, house)?;
+            block_on(reload(&server))?
+        }
         Some(Command::Lane(LaneCommand::Drop {
             name,
             discard,
@@ -361,6 +367,24 @@ async fn status(server: &Server, colour: bool) -> Result<Told, Failure> {
     Ok(Told {
         ok,
         text: table::render(&status, colour),
+        json,
+    })
+}
+
+/// The file that the gateway was started with, wherever this command is run.
+async fn reload(server: &Server) -> Result<Told, Failure> {
+    let json = server.post("/api/v1/reload", &json!({})).await?;
+    let reloaded: Reloaded = read(&json)?;
+    let mut lines = vec![format!("generation {}", reloaded.generation)];
+    if reloaded.changed.is_empty() {
+        lines.push("nothing changed".to_owned());
+    }
+    lines.extend(reloaded.changed);
+    let waits = reloaded.restart_needed.into_iter();
+    lines.extend(waits.map(|name| format!("waits for a restart: {name}")));
+    Ok(Told {
+        ok: true,
+        text: lines.join("\n"),
         json,
     })
 }

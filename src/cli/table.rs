@@ -1,7 +1,7 @@
 //! A status as people read it.
 
 use super::text::{GREEN, RED, YELLOW, escaped, paint};
-use crate::admin::status::{LaneState, LaneStatus, Status};
+use crate::admin::status::{ConfigStatus, LaneState, LaneStatus, Status};
 use std::fmt::Write;
 
 /// The first line says whether all is well; a line a lane follows.
@@ -22,6 +22,7 @@ pub(super) fn render(status: &Status, colour: bool) -> String {
     for reason in reasons {
         line(&mut out, format_args!("  {}", paint(&reason, RED, colour)));
     }
+    config(&mut out, &status.config, colour);
     let journal = &status.journal;
     line(
         &mut out,
@@ -50,6 +51,29 @@ pub(super) fn render(status: &Status, colour: bool) -> String {
     out.push('\n');
     lanes(&mut out, &status.lanes, colour);
     out
+}
+
+fn config(out: &mut String, config: &ConfigStatus, colour: bool) {
+    let ConfigStatus {
+        generation, since, ..
+    } = config;
+    line(
+        out,
+        format_args!("config:  generation {generation} since {since}"),
+    );
+    for name in &config.restart_needed {
+        let words = paint(&format!("{name} waits for a restart"), YELLOW, colour);
+        line(out, format_args!("  {words}"));
+    }
+    if let Some(last) = &config.last_reload
+        && let Some(error) = &last.error
+    {
+        let words = format!("the last reload ({}, {}) was refused:", last.at, last.by);
+        line(out, format_args!("  {}", paint(&words, RED, colour)));
+        for words in error.lines() {
+            line(out, format_args!("    {}", escaped(words)));
+        }
+    }
 }
 
 const HEADINGS: [&str; 9] = [
@@ -170,6 +194,7 @@ mod tests {
         assert_eq!(
             render(&status, false),
             "edge-1 0.1.0: ready, up 1m1s\n\
+             config:  generation 3 since 2026-11-21T18:00:00.000Z\n\
              journal: next position 40, 0 B of 0 B in 0 segments, 0 B free on the disk\n\
              dedup:   5 of 0 ids, window 0.0s of 10m, 0 duplicates, 0 evicted\n\
              \n\
@@ -189,6 +214,30 @@ mod tests {
         assert!(text.contains(": \x1b[31mnot ready\x1b[0m, up"), "{text}");
         assert_eq!(text.lines().nth(1), Some("  \x1b[31mstopping\x1b[0m"));
         assert!(text.contains("\x1b[32mrunning \x1b[0m"), "{text}");
+    }
+
+    #[test]
+    fn what_of_the_file_is_not_in_force_is_said() {
+        let mut status = sample();
+        status.config.restart_needed = vec!["[listen] http".into()];
+        status.config.last_reload = Some(crate::admin::status::LastReload {
+            at: "T".into(),
+            by: "SIGHUP".into(),
+            ok: false,
+            changed: Vec::new(),
+            error: Some("routes.toml:1:1: error: x\n1 | y".into()),
+        });
+        let text = render(&status, false);
+        let lines: Vec<&str> = text.lines().skip(2).take(4).collect();
+        assert_eq!(
+            lines,
+            [
+                "  [listen] http waits for a restart",
+                "  the last reload (T, SIGHUP) was refused:",
+                "    routes.toml:1:1: error: x",
+                "    1 | y",
+            ]
+        );
     }
 
     #[test]

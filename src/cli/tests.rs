@@ -1,7 +1,7 @@
 //! Commands from their arguments to what they tell, against an admin listener on a real socket.
 
 use super::*;
-use crate::admin::{self, DropError, LIMITS, Question, explanation, status};
+use crate::admin::{self, DropError, LIMITS, Question, ReloadError, explanation, status};
 use crate::ingress::http;
 use clap::CommandFactory;
 use std::sync::Arc;
@@ -86,9 +86,14 @@ fn listener() -> (SocketAddr, oneshot::Sender<()>) {
 }
 
 async fn gateway(mut questions: tokio::sync::mpsc::Receiver<Question>) {
+    let mut reloads = 0;
     while let Some(question) = questions.recv().await {
         match question {
             Question::Status(answer) => drop(answer.send(status::sample())),
+            Question::Reload(answer) => {
+                reloads += 1;
+                drop(answer.send(reload(reloads)));
+            }
             Question::Explain { envelope, answer } => {
                 drop(answer.send(explanation::of_nothing(&envelope)));
             }
@@ -113,6 +118,44 @@ async fn gateway(mut questions: tokio::sync::mpsc::Receiver<Question>) {
             }
         }
     }
+}
+
+/// The first is taken.
+fn reload(number: u64) -> Result<Reloaded, ReloadError> {
+    match number {
+        1 => Ok(Reloaded {
+            generation: 2,
+            changed: vec!["+destination events".into(), "~route orders".into()],
+            restart_needed: vec!["[listen] http".into()],
+        }),
+        2 => Err(ReloadError::Refused {
+            generation: 2,
+            text: "routes.toml:3:1: error: no\n  |".into(),
+            problems: json!([]),
+        }),
+        _ => Err(ReloadError::Stopping),
+    }
+}
+
+#[test]
+fn a_reload_says_what_it_did_or_why_not() {
+    let (address, _stop) = listener();
+    let words = format!("causeway reload --admin {address}");
+    let told = told(&words).expect("it answers").expect("it tells");
+    assert_eq!(
+        told.text,
+        "generation 2\n+destination events\n~route orders\nwaits for a restart: [listen] http"
+    );
+    assert_eq!(told.json["generation"], 2);
+    let failure = ended(&words).expect_err("refused");
+    assert_eq!(failure.code, Code::Failed);
+    assert_eq!(
+        failure.text,
+        "the gateway refused (422): routes.toml:3:1: error: no\n  |"
+    );
+    assert_eq!(failure.json.expect("a problem")["generation"], 2);
+    let failure = ended(&words).expect_err("refused");
+    assert_eq!(failure.code, Code::TryAgain);
 }
 
 #[test]
@@ -222,7 +265,7 @@ fn what_is_not_understood_is_2_and_help_is_0() {
         );
     }
     let help = Cli::command().render_long_help().to_string();
-    for unbuilt in ["reload", "dlq", "replay", "bench"] {
+    for unbuilt in ["dlq", "replay", "bench"] {
         assert!(!help.contains(&format!("\n  {unbuilt} ")), "{help}");
     }
 }

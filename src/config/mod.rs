@@ -35,6 +35,7 @@ use reader::Reader;
 pub use schema::schema;
 pub use secret::Secret;
 pub use settings::Settings;
+use std::path::{Path, PathBuf};
 pub use units::{parse_duration, show_duration};
 
 /// Settings with the warnings about them, or all that is wrong.
@@ -57,6 +58,20 @@ pub fn check(sources: &Sources) -> Report {
     match load(sources) {
         Ok((_, report)) | Err(report) => report,
     }
+}
+
+/// The files that a configuration is made of now: the main one, and what it includes as far as
+/// that can be told.
+#[must_use]
+pub fn files(main: &Path) -> Vec<PathBuf> {
+    let mut files = vec![main.to_owned()];
+    if let Ok(text) = Text::main(main)
+        && let Ok(document) = Document::parse(text.name.clone(), &text.text)
+    {
+        let included = Text::included(&document, main, &mut Vec::new());
+        files.extend(included.iter().map(|text| text.name.as_str().into()));
+    }
+    files
 }
 
 fn load_files(

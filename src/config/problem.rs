@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 
 /// One thing that is wrong, or may be.
@@ -121,6 +122,21 @@ impl fmt::Display for Place {
 }
 
 impl Report {
+    /// What keeps somebody from doing what the file says as a whole: messages, with what to write
+    /// instead.
+    #[must_use]
+    pub fn of_file(file: &Path, errors: Vec<(String, Option<String>)>) -> Self {
+        let name = file.display().to_string();
+        let problem = |(message, help)| Problem {
+            severity: Severity::Error,
+            place: Place::File(FileName::new(0, name.as_str())),
+            message,
+            help,
+        };
+        let problems = errors.into_iter().map(problem).collect();
+        Self::new(vec![name], problems, Vec::new())
+    }
+
     /// `files` begins with the main one.
     pub(super) fn new(files: Vec<String>, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
         problems.sort_by(|a, b| a.place.rank().cmp(&b.place.rank()));

@@ -129,6 +129,7 @@ fn read_gateway(root: &Table<'_>) -> Gateway {
         drain_timeout: table
             .duration("drain_timeout", Duration::ZERO)
             .unwrap_or_default(),
+        reload_on_change: table.boolean("reload_on_change").unwrap_or_default(),
     };
     table.finish();
     gateway

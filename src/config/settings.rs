@@ -33,6 +33,8 @@ pub struct Gateway {
     /// As written: relative to the process.
     pub data_dir: PathBuf,
     pub drain_timeout: Duration,
+    /// Whether a change of the file is a reload.
+    pub reload_on_change: bool,
 }
 
 /// A listener is on when it is named.

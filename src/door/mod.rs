@@ -4,11 +4,13 @@
 //! the ack asks for. What must not: protocols.
 
 mod counts;
+mod generation;
 pub mod identity;
 pub mod limits;
 mod rules;
 
 pub use counts::{Refusals, Skips};
+pub use generation::{Generation, Generations};
 pub use rules::{Decided, Rules, identity_key};
 
 use crate::clock::Clock;
@@ -17,9 +19,8 @@ use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
     Position, Receipt, Refusal, RouteId,
 };
-use crate::routing::{OnFull, Planned, Routed, Router};
-use identity::{Identities, Scope};
-use limits::Limits;
+use crate::routing::{OnFull, Planned, Routed};
+use identity::Scope;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +58,7 @@ struct Waiting {
 
 pub struct Door {
     pub journal: journal::Handle,
-    pub router: Router,
-    pub identities: Identities,
-    pub limits: Limits,
+    pub generations: Generations,
     pub clock: Clock,
     pub refusals: Refusals,
     pub skips: Skips,
@@ -92,21 +91,14 @@ impl Door {
         }
     }
 
-    #[must_use]
-    pub const fn rules(&self) -> Rules<'_> {
-        Rules {
-            limits: &self.limits,
-            identities: &self.identities,
-            router: &self.router,
-        }
-    }
-
     fn hand_over(&self, mut envelope: Envelope, chain: Option<Chain>) -> Result<Handed, Refusal> {
         if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
             return Err(refusal);
         }
+        // Kept until the submission is in the journal's queue: see `Generations`.
+        let running = self.generations.running();
         let mut skips = Vec::new();
-        let decided = self
+        let decided = running
             .rules()
             .decide(&envelope, self.clock.wall(), &mut skips);
         self.skips.count(skips);
@@ -254,7 +246,8 @@ impl Door {
         id: &str,
         topic: &str,
     ) -> io::Result<Option<Receipt>> {
-        let key = self.key(principal, topic, id, self.identities.scope_of(topic));
+        let scope = self.generations.running().identities.scope_of(topic);
+        let key = self.key(principal, topic, id, scope);
         if let Some((position, targets)) = self.journal.find(key).await? {
             return Ok(Some(Receipt {
                 id: Some(id.to_owned()),

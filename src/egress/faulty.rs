@@ -23,8 +23,6 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Debug)]
 pub struct Faulty {
     key_order: KeyOrder,
-    /// Of one attempt; `None` waits for ever.
-    timeout: Option<Duration>,
     rest: Duration,
     state: Arc<Mutex<State>>,
 }
@@ -32,6 +30,8 @@ pub struct Faulty {
 #[derive(Debug)]
 struct State {
     script: Script,
+    /// Of one attempt; `None` waits for ever.
+    timeout: Option<Duration>,
     rng: fastrand::Rng,
     /// How often each rule met a delivery.
     met: Vec<u64>,
@@ -109,12 +109,12 @@ impl Faulty {
             rng: fastrand::Rng::with_seed(script.seed),
             met: vec![0; script.rules.len()],
             script,
+            timeout,
             attempts: HashMap::new(),
             received,
         };
         Self {
             key_order,
-            timeout,
             rest: Duration::ZERO,
             state: Arc::new(Mutex::new(state)),
         }
@@ -145,6 +145,11 @@ impl Faulty {
         state.script = script;
     }
 
+    /// From now on an attempt takes so long at most.
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.state().timeout = timeout;
+    }
+
     /// All that was received in memory, in order.
     #[must_use]
     pub fn received(&self) -> Vec<Receipt> {
@@ -158,7 +163,7 @@ impl Faulty {
         let asked = Asked {
             key_order: self.key_order,
             strict,
-            timeout: self.timeout,
+            timeout: self.state().timeout,
         };
         let decisions = self.state().decide_all(deliveries, asked);
         match decisions.iter().map(|decision| decision.wait).max() {
@@ -171,7 +176,7 @@ impl Faulty {
 
     /// The same without waiting, for simulations: what would hang has no known outcome.
     pub fn step(&self, deliveries: &[Delivery], strict: bool) -> Attempted {
-        let timeout = self.timeout.or(Some(Duration::MAX));
+        let timeout = self.state().timeout.or(Some(Duration::MAX));
         let asked = Asked {
             key_order: self.key_order,
             strict,

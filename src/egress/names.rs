@@ -1,13 +1,13 @@
 //! What a delivery is called at its destination: its public id, its delivery id, its route.
 
 use crate::message::{Delivery, LogUuid, Origin, RouteId, delivery_id, generated_id};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The journal's identity, and the names behind the numbers in plans.
 pub struct NameBook {
     journal: LogUuid,
-    /// By route number.
-    routes: Vec<Arc<str>>,
+    /// By route number; it only grows.
+    routes: RwLock<Vec<Arc<str>>>,
 }
 
 /// The names of one delivery.
@@ -23,11 +23,21 @@ pub struct DeliveryNames {
 impl NameBook {
     #[must_use]
     pub fn new(journal: LogUuid, routes: Vec<Arc<str>>) -> Self {
-        Self { journal, routes }
+        Self {
+            journal,
+            routes: RwLock::new(routes),
+        }
+    }
+
+    /// All names that there are now. Called before any delivery of a new route.
+    pub fn learn(&self, routes: Vec<Arc<str>>) {
+        let mut known = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        *known = routes;
     }
 
     fn route(&self, id: RouteId) -> Option<Arc<str>> {
-        self.routes.get(id.0 as usize).cloned()
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(id.0 as usize).cloned()
     }
 
     #[must_use]

@@ -1,27 +1,26 @@
 //! What the HTTP listener is given: the door, and the streams by name.
 
+use super::lanes::Lanes;
 use crate::door::{Door, Published};
 use crate::egress::stream::{self, StreamReader};
 use crate::ingress::http::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
 use crate::message::{Chain, Envelope, Position, Receipt, Refusal};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone)]
 pub struct Reception {
     door: Arc<Door>,
-    streams: Arc<BTreeMap<String, StreamReader>>,
+    lanes: Arc<Lanes>,
 }
 
 impl Reception {
-    pub const fn new(door: Arc<Door>, streams: Arc<BTreeMap<String, StreamReader>>) -> Self {
-        Self { door, streams }
+    pub const fn new(door: Arc<Door>, lanes: Arc<Lanes>) -> Self {
+        Self { door, lanes }
     }
 
     fn stream(&self, name: &str) -> Result<StreamReader, ReadError> {
-        self.streams
-            .get(name)
-            .cloned()
+        self.lanes
+            .stream(name)
             .ok_or_else(|| ReadError::UnknownStream(name.to_owned()))
     }
 }
@@ -71,7 +70,8 @@ impl Front for Reception {
 
     async fn stream_reaches(&self, name: &str, offset: u64) {
         if let Ok(reader) = self.stream(name) {
-            // Closed: the gateway is stopping, and the reader looks once more.
+            // Closed: the gateway is stopping, or a reload took the stream away. The reader looks
+            // once more.
             let _ = reader.wait_for(offset).await;
         }
     }

@@ -1,33 +1,46 @@
-//! The lanes of all destinations: started, kept, stopped.
+//! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
-use super::open::OpenDestination;
+use super::open::{OpenDestination, tune};
 use crate::clock::Clock;
+use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
 use crate::journal::{self, LaneState};
-use crate::lane::{Command, LaneHandle, LaneView, Parts};
-use crate::message::Position;
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::lane::{Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat};
+use crate::message::{Position, RouteId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How often marks are passed on, and streams trimmed.
 const HOUSEKEEP_EVERY: Duration = Duration::from_millis(200);
+/// How long a lane that was closed may be in somebody's hands: a round of housekeeping, a status.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+const LEAVE_TICK: Duration = Duration::from_millis(2);
 
+type ByName = BTreeMap<String, Arc<Lane>>;
+
+/// The live set: what a reload adds and takes away is seen by the next look.
 pub struct Lanes {
-    lanes: BTreeMap<String, Arc<Lane>>,
+    lanes: RwLock<ByName>,
+    /// Closed, and perhaps not yet given up by all: their files may still be open.
+    leaving: Mutex<BTreeMap<String, Weak<Lane>>>,
     housekeeping: Mutex<Option<JoinHandle<()>>>,
+    journal: journal::Handle,
+    clock: Clock,
 }
 
 pub struct Lane {
     pub state: Arc<LaneState>,
     pub is_orphan: bool,
-    pub dead_letters_max_bytes: u64,
+    dead_letters_max_bytes: AtomicU64,
+    /// As it was told last.
+    settings: Mutex<LaneSettings>,
     handle: LaneHandle,
+    egress: Arc<Egress>,
     dead_letters: Arc<DeadLetterLog>,
-    stream: Option<StreamDestination>,
 }
 
 impl Lanes {
@@ -36,50 +49,100 @@ impl Lanes {
         destinations: Vec<OpenDestination>,
         journal: &journal::Handle,
         clock: &Clock,
-    ) -> Self {
-        let mut lanes = BTreeMap::new();
+    ) -> Arc<Self> {
+        let lanes = Arc::new(Self {
+            lanes: RwLock::default(),
+            leaving: Mutex::default(),
+            housekeeping: Mutex::default(),
+            journal: journal.clone(),
+            clock: clock.clone(),
+        });
         for destination in destinations {
-            let name = destination.name.to_string();
-            if let Some(lane) = start(destination, journal, clock) {
-                lanes.insert(name, Arc::new(lane));
-            }
+            lanes.open(destination);
         }
-        let all: Vec<_> = lanes.values().cloned().collect();
-        let housekeeping = tokio::spawn(housekeep(all));
-        Self {
-            lanes,
-            housekeeping: Mutex::new(Some(housekeeping)),
-        }
+        let housekeeping = tokio::spawn(housekeep(Arc::clone(&lanes)));
+        *lanes.housekeeping() = Some(housekeeping);
+        lanes
     }
 
-    pub fn all(&self) -> impl Iterator<Item = (&String, &Arc<Lane>)> {
-        self.lanes.iter()
+    fn read(&self) -> RwLockReadGuard<'_, ByName> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn get(&self, name: &str) -> Option<&Arc<Lane>> {
-        self.lanes.get(name)
+    fn write(&self) -> RwLockWriteGuard<'_, ByName> {
+        self.lanes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Readers of the streams, by name.
-    pub fn streams(&self) -> Arc<BTreeMap<String, StreamReader>> {
-        let reader = |(name, lane): (&String, &Arc<Lane>)| {
-            Some((name.clone(), lane.stream.as_ref()?.reader().clone()))
+    fn leaving(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Weak<Lane>>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn housekeeping(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.housekeeping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of this moment, by name.
+    pub fn all(&self) -> Vec<(String, Arc<Lane>)> {
+        let lane = |(name, lane): (&String, &Arc<Lane>)| (name.clone(), Arc::clone(lane));
+        self.read().iter().map(lane).collect()
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<Lane>> {
+        self.read().get(name).cloned()
+    }
+
+    /// The reader of a stream.
+    pub fn stream(&self, name: &str) -> Option<StreamReader> {
+        let lanes = self.read();
+        Some(lanes.get(name)?.stream()?.reader().clone())
+    }
+
+    /// Whether a lane of this name was closed and its files may still be open.
+    pub fn is_leaving(&self, name: &str) -> bool {
+        let mut leaving = self.leaving();
+        leaving.retain(|_, lane| lane.strong_count() > 0);
+        leaving.contains_key(name)
+    }
+
+    /// Starts a lane, in the place of one that has ended if there is one. Called inside the runtime.
+    pub fn open(&self, destination: OpenDestination) -> Option<Arc<Lane>> {
+        let name = destination.name.to_string();
+        let lane = Arc::new(start(destination, &self.journal, &self.clock)?);
+        self.write().insert(name, Arc::clone(&lane));
+        Some(lane)
+    }
+
+    /// Ends a lane that owes nothing. When this returns its sinks are closed, unless somebody looks
+    /// at it for longer than is usual.
+    pub async fn close(&self, name: &str) {
+        let Some(lane) = self.write().remove(name) else {
+            return;
         };
-        Arc::new(self.lanes.iter().filter_map(reader).collect())
+        lane.end().await;
+        // Nothing of the disk is set aside for it any more.
+        lane.state.sink_room.store(u64::MAX, Ordering::Relaxed);
+        let left = Arc::downgrade(&lane);
+        drop(lane);
+        let gone = async {
+            while left.strong_count() > 0 {
+                tokio::time::sleep(LEAVE_TICK).await;
+            }
+        };
+        if tokio::time::timeout(LEAVE_PATIENCE, gone).await.is_err() {
+            self.leaving().insert(name.to_owned(), left);
+        }
     }
 
     /// Lets every lane settle what it can in time, and ends it.
     pub async fn stop(&self, drain: Duration) {
         let mut stopping = JoinSet::new();
-        for lane in self.lanes.values() {
+        for (_, lane) in self.all() {
             stopping.spawn(lane.handle.clone().stop(drain));
         }
         while stopping.join_next().await.is_some() {}
-        let housekeeping = self
-            .housekeeping
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let housekeeping = self.housekeeping().take();
         if let Some(task) = housekeeping {
             task.abort();
         }
@@ -92,11 +155,6 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
     state
         .backlog_bytes
         .store(destination.backlog_bytes, Ordering::Relaxed);
-    let stream = match &destination.egress {
-        Egress::Stream(stream) => Some(stream.clone()),
-        _ => None,
-    };
-    let dead_letters = Arc::new(destination.dead_letters);
     let mut first = Vec::new();
     if destination.is_orphan {
         tracing::warn!(
@@ -108,11 +166,12 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
     }
     let changes = destination.changes.into_iter();
     first.extend(changes.map(|(mode, barrier)| Command::ChangeMode { mode, barrier }));
+    let egress = Arc::new(destination.egress);
     let handle = LaneHandle::spawn(Parts {
-        settings: destination.lane,
-        egress: Arc::new(destination.egress),
+        settings: destination.lane.clone(),
+        egress: Arc::clone(&egress),
         feed: Arc::new(journal.feed(id)?),
-        dead_letters: Arc::clone(&dead_letters),
+        dead_letters: Arc::clone(&destination.dead_letters),
         clock: clock.clone(),
         faults: journal.faults(),
         seed: u64::from(id.0) ^ clock.wall().0,
@@ -121,16 +180,21 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
     Some(Lane {
         state,
         is_orphan: destination.is_orphan,
-        dead_letters_max_bytes: destination.dead_letters_max_bytes,
+        dead_letters_max_bytes: AtomicU64::new(destination.dead_letters_max_bytes),
+        settings: Mutex::new(destination.lane),
         handle,
-        dead_letters,
-        stream,
+        egress,
+        dead_letters: destination.dead_letters,
     })
 }
 
 impl Lane {
     pub const fn handle(&self) -> &LaneHandle {
         &self.handle
+    }
+
+    pub const fn dead_letters(&self) -> &Arc<DeadLetterLog> {
+        &self.dead_letters
     }
 
     pub fn view(&self) -> LaneView {
@@ -141,8 +205,19 @@ impl Lane {
         self.dead_letters.stats().bytes
     }
 
+    pub fn dead_letters_max_bytes(&self) -> u64 {
+        self.dead_letters_max_bytes.load(Ordering::Relaxed)
+    }
+
+    fn stream(&self) -> Option<&StreamDestination> {
+        match &*self.egress {
+            Egress::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
     pub fn stream_stats(&self) -> Option<StreamStats> {
-        self.stream.as_ref().map(StreamDestination::stats)
+        self.stream().map(StreamDestination::stats)
     }
 
     /// Dead-letters or discards what is owed before `until`.
@@ -151,22 +226,75 @@ impl Lane {
         sent.map_err(|e| e.to_string())
     }
 
+    /// Ends its task without time to settle anything. What it settled is in the journal's queue.
+    pub async fn end(&self) {
+        self.handle.clone().stop(Duration::ZERO).await;
+    }
+
+    /// What a destination in the file says of the lane itself. Its task is told from the seat; a
+    /// lane that has ended has none, and goes by this at the next start.
+    pub fn tune(
+        &self,
+        destination: &Destination,
+        words: HashMap<RouteId, OnReject>,
+        seat: Option<Seat>,
+    ) {
+        let backlog = destination.lane.backlog_bytes;
+        self.state.backlog_bytes.store(backlog, Ordering::Relaxed);
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        tune(&mut settings, destination, words);
+        if let Some(seat) = seat {
+            seat.send(Command::Tune(Box::new(settings.clone())));
+        }
+    }
+
+    pub async fn seat(&self) -> Result<Seat, LaneEnded> {
+        self.handle.seat().await
+    }
+
+    /// What a destination in the file says of its sinks. Blocks: it waits for writes that go on.
+    pub fn adopt(&self, destination: &Destination) {
+        self.limit_dead_letters(destination.lane.dead_letters_max_bytes);
+        match (&destination.kind, &*self.egress) {
+            (DestinationKind::Stream { retention }, Egress::Stream(stream)) => {
+                stream.set_retention(super::open::retention_of(retention));
+            }
+            #[cfg(feature = "faults")]
+            (DestinationKind::Faulty { script, .. }, Egress::Faulty(faulty)) => {
+                faulty.set_timeout(Some(destination.lane.timeout));
+                match super::open::script_of(&destination.name, script) {
+                    Ok(script) => faulty.follow(script),
+                    Err(why) => tracing::error!("{why}"),
+                }
+            }
+            // A plan that re-points a destination is refused.
+            _ => {}
+        }
+    }
+
+    /// Blocks, as `adopt`.
+    pub fn limit_dead_letters(&self, max_bytes: u64) {
+        self.dead_letters.set_max_bytes(max_bytes);
+        self.dead_letters_max_bytes
+            .store(max_bytes, Ordering::Relaxed);
+    }
+
     fn housekeep(&self) {
         let marks = self.state.ledger().marks();
         self.dead_letters.advance_mark(marks.dead_letters);
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = self.stream() {
             stream.housekeep(marks.sink);
         }
     }
 }
 
-async fn housekeep(lanes: Vec<Arc<Lane>>) {
+async fn housekeep(lanes: Arc<Lanes>) {
     let mut tick = tokio::time::interval(HOUSEKEEP_EVERY);
     loop {
         tick.tick().await;
-        let lanes = lanes.clone();
+        let lanes = Arc::clone(&lanes);
         let round = tokio::task::spawn_blocking(move || {
-            for lane in &lanes {
+            for (_, lane) in lanes.all() {
                 lane.housekeep();
             }
         });

@@ -19,15 +19,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// Watches until the runtime ends, a lane until it ends.
 pub fn start(lanes: &Lanes, journal: &journal::Handle, clock: &Clock) {
     for (name, lane) in lanes.all() {
-        let watch = watch_lane(
-            name.clone(),
-            Arc::clone(lane),
-            lane.handle().clone(),
-            clock.clone(),
-        );
-        tokio::spawn(watch);
+        watch(name, lane, clock);
     }
     tokio::spawn(watch_journal(journal.clone()));
+}
+
+/// Watches a lane until it ends.
+pub fn watch(name: String, lane: Arc<Lane>, clock: &Clock) {
+    let handle = lane.handle().clone();
+    tokio::spawn(watch_lane(name, lane, handle, clock.clone()));
 }
 
 async fn watch_lane(name: String, lane: Arc<Lane>, mut handle: LaneHandle, clock: Clock) {

@@ -2,27 +2,30 @@
 //! sinks; and counts what the sinks hold as settled before any lane starts.
 
 mod lane_settings;
+mod sinks;
+
+pub use lane_settings::{lane_settings, on_reject_of, tune};
+#[cfg(feature = "faults")]
+pub use sinks::script_of;
+pub use sinks::{Held, Site, retention_of};
 
 use super::{data_dir, explain};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::config::settings::{Destination, DestinationKind};
-use crate::egress::stream::{
-    JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
-};
+use crate::config::settings::Destination;
+use crate::door::Generation;
+use crate::door::identity::Identities;
 use crate::egress::{DeadLetterLog, Egress, NameBook};
 use crate::faults::Faults;
 use crate::journal::{
-    self, FreeSpace, Journal, JournalOptions, Keeper, LaneModes, SettleGroup, SinkMarks,
-    WindowLimits,
+    self, FreeSpace, Journal, JournalOptions, Keeper, LaneModes, SettleGroup, WindowLimits,
 };
 use crate::lane::{LaneSettings, Mode};
 use crate::log::disk::Disk;
-use crate::log::{DirLock, LogKind, Sizes};
-use crate::message::{LaneId, Outcome, Position};
+use crate::log::{DirLock, Sizes};
+use crate::message::{LaneId, LogUuid, Position};
 use crate::routing::{self, Router};
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Segments are at least this large, and at least twice the largest record.
@@ -39,10 +42,10 @@ const MIN_JOURNAL_SEGMENTS: u64 = 8;
 
 pub struct House {
     pub lock: DirLock,
-    pub disk: Arc<dyn Disk>,
+    pub site: Arc<Site>,
     pub journal: Journal,
     pub keeper: Keeper,
-    pub router: Router,
+    pub first: Generation,
     pub destinations: Vec<OpenDestination>,
 }
 
@@ -57,7 +60,7 @@ pub struct OpenDestination {
     /// What the lane turns to, and at which barriers, because it owes something of other modes.
     pub changes: Vec<(Mode, Position)>,
     pub egress: Egress,
-    pub dead_letters: DeadLetterLog,
+    pub dead_letters: Arc<DeadLetterLog>,
 }
 
 pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
@@ -85,18 +88,51 @@ pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
     let catalog = intern(settings, &mut journal);
     keeper.step();
     flush(&mut journal, &mut keeper, &mut VecDeque::new())?;
-    let destinations = open_destinations(settings, clock, &disk, &mut journal, &mut keeper)?;
-    let limits = settings.limits.of_plans();
-    let router = Router::new(&settings.routes, settings.unrouted, &catalog, limits)
-        .map_err(|e| e.to_string())?;
+    let site = Arc::new(site(settings, clock, &disk, &journal));
+    let destinations = open_destinations(settings, &site, &catalog, &mut journal, &mut keeper)?;
+    let first = generation(1, settings, &catalog)?;
     Ok(House {
         lock,
-        disk,
+        site,
         journal,
         keeper,
-        router,
+        first,
         destinations,
     })
+}
+
+/// What the door goes by under these settings.
+pub fn generation(
+    number: u64,
+    settings: &Settings,
+    catalog: &routing::Catalog,
+) -> Result<Generation, String> {
+    let limits = settings.limits.of_plans();
+    let router = Router::new(&settings.routes, settings.unrouted, catalog, limits);
+    Ok(Generation {
+        number,
+        router: router.map_err(|e| e.to_string())?,
+        identities: Identities::new(settings.identities.clone()),
+        limits: settings.limits.clone(),
+    })
+}
+
+fn site(settings: &Settings, clock: &Clock, disk: &Arc<dyn Disk>, journal: &Journal) -> Site {
+    let shared = journal.shared();
+    let names = NameBook::new(shared.reader.uuid(), route_names(shared));
+    Site {
+        started: settings.clone(),
+        clock: clock.clone(),
+        disk: Arc::clone(disk),
+        names: Arc::new(names),
+        shared: Arc::clone(shared),
+    }
+}
+
+/// By number.
+pub fn route_names(shared: &journal::Shared) -> Vec<Arc<str>> {
+    let name = |route: &journal::RouteEntry| Arc::clone(&route.name);
+    shared.read_catalog(|catalog| catalog.routes().iter().map(name).collect())
 }
 
 /// The test build plants the fault that this variable names.
@@ -126,10 +162,7 @@ pub fn journal_options(
             max_segment_bytes: MAX_SEGMENT_BYTES.max(min_segment_bytes),
             reserve_segments: 1,
         },
-        max_bytes: settings
-            .journal
-            .max_bytes
-            .max(MIN_JOURNAL_SEGMENTS * min_segment_bytes),
+        max_bytes: journal_max_bytes(settings, settings.journal.max_bytes),
         keep_free_bytes: keep_free_bytes(settings),
         window: WindowLimits {
             window: settings.dedup.window,
@@ -139,6 +172,11 @@ pub fn journal_options(
         seed: seed()?,
         faults,
     })
+}
+
+/// What `[journal] max_bytes` comes to, with segments of the size that they were started with.
+pub fn journal_max_bytes(started: &Settings, wanted: u64) -> u64 {
+    wanted.max(MIN_JOURNAL_SEGMENTS * min_segment_bytes(started))
 }
 
 /// A record has the payload, the headers, the topic, and a plan that may name many targets; or as much
@@ -206,19 +244,11 @@ fn flush(
 
 fn open_destinations(
     settings: &Settings,
-    clock: &Clock,
-    disk: &Arc<dyn Disk>,
+    site: &Site,
+    catalog: &routing::Catalog,
     journal: &mut Journal,
     keeper: &mut Keeper,
 ) -> Result<Vec<OpenDestination>, String> {
-    let routes = journal.shared().read_catalog(|catalog| {
-        catalog
-            .routes()
-            .iter()
-            .map(|r| Arc::clone(&r.name))
-            .collect()
-    });
-    let names = Arc::new(NameBook::new(journal.shared().reader.uuid(), routes));
     let mut settled = VecDeque::new();
     let mut opened = Vec::new();
     for lane in journal.shared().lanes() {
@@ -228,9 +258,8 @@ fn open_destinations(
         }
         let opener = Opener {
             settings,
-            clock,
-            disk,
-            names: &names,
+            site,
+            catalog,
             lane: &lane,
         };
         opened.push(opener.open(spec, journal, &mut settled)?);
@@ -239,12 +268,11 @@ fn open_destinations(
     Ok(opened)
 }
 
-/// One lane with its sinks.
+/// One lane with its sinks, at the start.
 struct Opener<'a> {
     settings: &'a Settings,
-    clock: &'a Clock,
-    disk: &'a Arc<dyn Disk>,
-    names: &'a Arc<NameBook>,
+    site: &'a Site,
+    catalog: &'a routing::Catalog,
     lane: &'a Arc<journal::LaneState>,
 }
 
@@ -255,42 +283,28 @@ impl Opener<'_> {
         journal: &mut Journal,
         settled: &mut VecDeque<SettleGroup>,
     ) -> Result<OpenDestination, String> {
-        let is_door = self.lane.id == journal::DOOR_LANE;
-        let marks = self.lane.ledger().marks();
+        let (site, lane) = (self.site, self.lane);
+        let is_door = lane.id == journal::DOOR_LANE;
+        let next = journal.next_position();
         let dead_max = spec.map_or(self.settings.door_dead_letters_max_bytes, |d| {
             d.lane.dead_letters_max_bytes
         });
-        let folder = if is_door {
-            "$door"
-        } else {
-            self.lane.name.as_str()
-        };
-        let dead_dir = self.settings.gateway.data_dir.join("dead").join(folder);
-        let dead = self.dead_letter_log(&dead_dir, dead_max, journal, marks.dead_letters)?;
-        Self::tell(&format!("the dead letters of {}", self.lane.name), &dead);
-        self.count_held(
-            journal,
-            &dead.held,
-            Outcome::DeadLettered,
-            (0, dead.next_offset),
-            settled,
-        )?;
-        let name: Arc<str> = self.lane.name.as_str().into();
-        let dead_letters = DeadLetterLog::new(
-            dead.log,
-            Arc::clone(self.names),
-            Arc::clone(&name),
-            self.clock.clone(),
-        );
+        let (dead_letters, held) = site.dead_letters(lane, dead_max, next)?;
+        settled.extend(site.held(lane, &held, settled)?);
         let (egress, sink) = match spec {
-            Some(spec) => self.egress(spec, journal, marks.sink, settled)?,
+            Some(spec) => {
+                let (egress, sink, held) = site.egress(lane, spec, next)?;
+                settled.extend(site.held(lane, &held, settled)?);
+                (egress, sink)
+            }
             None => (Egress::Nowhere, None),
         };
         let (mode, changes) = self.modes(journal, spec.map(|d| d.lane.strict), sink);
+        let words = on_reject_of(&self.settings.routes, &lane.name, &self.catalog.routes);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
         Ok(OpenDestination {
-            lane: self.lane_settings(spec, mode, egress.key_order(), journal),
-            name,
+            lane: lane_settings(lane.id, spec, mode, egress.key_order(), words),
+            name: lane.name.as_str().into(),
             backlog_bytes: backlog,
             dead_letters_max_bytes: dead_max,
             is_orphan: spec.is_none() && !is_door,
@@ -306,167 +320,25 @@ impl Opener<'_> {
         &self,
         journal: &mut Journal,
         strict: Option<bool>,
-        sink: Option<crate::message::LogUuid>,
+        sink: Option<LogUuid>,
     ) -> (Mode, Vec<(Mode, Position)>) {
         let id = self.lane.id;
         let known = journal.shared().read_catalog(|c| {
             c.lane(id)
                 .map_or_else(LaneModes::default, |l| l.modes.clone())
         });
-        let owed = {
-            let ledger = self.lane.ledger();
-            let first = ledger.owed().first().map(|first| first.position);
-            first.zip(ledger.owed().last_position())
-        };
         let strict = strict.unwrap_or_else(|| known.is_strict_last());
-        let modes = known.from_start(strict, owed, journal.next_position());
+        let modes = known.from_start(strict, self.lane.owed(), journal.next_position());
         journal.describe_lane(id, modes.clone(), sink);
-        let of = |strict| if strict { Mode::Strict } else { Mode::Keyed };
-        let changes = modes.changes().map(|(at, strict)| (of(strict), at));
-        (of(modes.is_strict_first()), changes.collect())
-    }
-
-    fn dead_letter_log(
-        &self,
-        dir: &Path,
-        max_bytes: u64,
-        journal: &Journal,
-        mark: u64,
-    ) -> Result<Opened, String> {
-        let min = MIN_DEAD_LETTER_SEGMENT_BYTES.max(min_segment_bytes(self.settings) / 2);
-        let options = StreamOptions {
-            dir: dir.to_path_buf(),
-            kind: LogKind::DeadLetters,
-            sizes: Sizes {
-                min_segment_bytes: min,
-                max_segment_bytes: min,
-                reserve_segments: 0,
-            },
-            retention: Retention::default(),
-            max_bytes: Some(max_bytes),
-            keep_free_bytes: free_space(self.settings).dead_letters_leave(),
-            room_told: None,
-            seed: seed()?,
-        };
-        StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
-            .map_err(|e| explain::sink(&format!("the dead letters of {}", self.lane.name), &e))
-    }
-
-    fn egress(
-        &self,
-        spec: &Destination,
-        journal: &Journal,
-        mark: u64,
-        settled: &mut VecDeque<SettleGroup>,
-    ) -> Result<(Egress, Option<crate::message::LogUuid>), String> {
-        match &spec.kind {
-            DestinationKind::Stream { retention } => {
-                let min = min_segment_bytes(self.settings);
-                let options = StreamOptions {
-                    dir: self
-                        .settings
-                        .gateway
-                        .data_dir
-                        .join("streams")
-                        .join(&spec.name),
-                    kind: LogKind::Stream,
-                    sizes: Sizes {
-                        min_segment_bytes: min,
-                        max_segment_bytes: MAX_SEGMENT_BYTES.max(min),
-                        reserve_segments: 0,
-                    },
-                    retention: Retention {
-                        max_bytes: Some(retention.max_bytes),
-                        max_age: Some(retention.max_age),
-                    },
-                    max_bytes: None,
-                    keep_free_bytes: free_space(self.settings).streams_leave(),
-                    room_told: Some(Arc::clone(&self.lane.sink_room)),
-                    seed: seed()?,
-                };
-                let opened =
-                    StreamLog::open(Arc::clone(self.disk), options, journal_state(journal, mark))
-                        .map_err(|e| explain::sink(&format!("the stream {}", spec.name), &e))?;
-                Self::tell(&spec.name, &opened);
-                self.count_held(
-                    journal,
-                    &opened.held,
-                    Outcome::Delivered,
-                    (opened.next_offset, 0),
-                    settled,
-                )?;
-                let uuid = opened.log.uuid();
-                let name: Arc<str> = spec.name.as_str().into();
-                let stream = StreamDestination::new(
-                    opened.log,
-                    Arc::clone(self.names),
-                    name,
-                    self.clock.clone(),
-                );
-                Ok((Egress::Stream(stream), Some(uuid)))
-            }
-            #[cfg(feature = "faults")]
-            DestinationKind::Faulty { script, record } => {
-                use crate::egress::{KeyOrder, faulty};
-                let script = script
-                    .parse()
-                    .map_err(|e| format!("{}: script: {e}", spec.name))?;
-                let timeout = Some(spec.lane.timeout);
-                let faulty = faulty::Faulty::to_file(script, KeyOrder::OneAtATime, timeout, record)
-                    .map_err(|e| format!("{}: {}: {e}", spec.name, record.display()))?;
-                Ok((Egress::Faulty(faulty), None))
-            }
-        }
-    }
-
-    /// What opening a sink found that an operator may want to know.
-    fn tell(sink: &str, opened: &Opened) {
-        if let Some(cut) = &opened.cut {
-            tracing::warn!(file = %cut.path.display(), byte = cut.offset,
-                "{sink}: cut a torn batch off its end: it will be delivered again");
-        }
-        if let Some(mark) = opened.lost_mark {
-            tracing::warn!(
-                mark,
-                next_offset = opened.next_offset,
-                "{sink}: it ends before what the journal has settled: its folder was deleted, or is an older copy"
-            );
-        }
-    }
-
-    /// Promise 5: what a sink holds counts as settled, before its lane delivers anything.
-    fn count_held(
-        &self,
-        journal: &Journal,
-        held: &[crate::message::DeliveryId],
-        outcome: Outcome,
-        (sink, dead_letters): (u64, u64),
-        settled: &mut VecDeque<SettleGroup>,
-    ) -> Result<(), String> {
-        let lane = self.lane.id;
-        let settlements = journal::settlements_for(journal.shared(), lane, held, outcome, settled)
-            .map_err(|e| format!("{}: {e}", self.lane.name))?;
-        if !settlements.is_empty() {
-            tracing::info!(lane = %self.lane.name, deliveries = settlements.len(),
-                "its sink holds deliveries that the journal had not settled");
-            let marks = SinkMarks { sink, dead_letters };
-            settled.push_back(SettleGroup {
-                lane,
-                settlements,
-                marks,
-            });
-        }
-        Ok(())
+        modes_of(&modes)
     }
 }
 
-fn journal_state(journal: &Journal, mark: u64) -> JournalState {
-    JournalState {
-        uuid: journal.shared().reader.uuid(),
-        epoch: journal.epoch(),
-        next_position: journal.next_position(),
-        mark,
-    }
+/// As a lane is told them.
+pub fn modes_of(modes: &LaneModes) -> (Mode, Vec<(Mode, Position)>) {
+    let changes = modes.changes();
+    let changes = changes.map(|(barrier, is_strict)| (Mode::of(is_strict), barrier));
+    (Mode::of(modes.is_strict_first()), changes.collect())
 }
 
 #[cfg(test)]

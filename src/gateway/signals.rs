@@ -1,8 +1,13 @@
-//! SIGTERM and SIGINT: the first stops the gateway in order, the second at once.
+//! SIGTERM and SIGINT: the first stops the gateway in order, the second at once. SIGHUP is a reload.
 
 use std::io;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+/// From here on SIGHUP ends nothing; several before the next look are one.
+pub fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
 
 /// Says true at the first signal. The journal holds what the second cuts off.
 pub fn stop_on_signal() -> io::Result<watch::Receiver<bool>> {

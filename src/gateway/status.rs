@@ -3,12 +3,13 @@
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
 use super::rehearsal::Rehearsal;
+use super::reload::{Ask, Board};
 use crate::admin::explanation::Explanation;
 use crate::admin::status::{
     DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
     StreamStatus,
 };
-use crate::admin::{DropError, Dropping, Question};
+use crate::admin::{DropError, Dropping, Question, ReloadError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::door::Door;
@@ -21,10 +22,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 pub struct StatusDesk {
-    pub settings: Settings,
+    pub board: Arc<Board>,
+    pub reloads: mpsc::Sender<Ask>,
     pub door: Arc<Door>,
     pub lanes: Arc<Lanes>,
     pub counters: Arc<Counters>,
@@ -49,15 +52,27 @@ impl StatusDesk {
                 } => {
                     drop(answer.send(self.drop_lane(lane, discard).await));
                 }
+                Question::Reload(answer) => self.reload(answer),
             }
         }
+    }
+
+    /// Handed on, because it takes its time.
+    fn reload(&self, answer: Ask) {
+        let (answer, error) = match self.reloads.try_send(answer) {
+            Ok(()) => return,
+            Err(TrySendError::Full(answer)) => (answer, ReloadError::Busy),
+            Err(TrySendError::Closed(answer)) => (answer, ReloadError::Stopping),
+        };
+        drop(answer.send(Err(error)));
     }
 
     /// By the rules that publishes meet at this moment.
     fn explain(&self, envelope: Envelope) -> Explanation {
         let shared = self.door.journal.shared();
+        let running = self.door.generations.running();
         let rehearsal = Rehearsal {
-            rules: self.door.rules(),
+            rules: running.rules(),
             hasher: Some(shared.hasher),
             now: self.clock.wall(),
         };
@@ -66,7 +81,7 @@ impl StatusDesk {
 
     async fn drop_lane(&self, name: String, discard: bool) -> Result<Dropping, DropError> {
         let Some(lane) = self.lanes.get(&name) else {
-            let known = self.lanes.all().map(|(name, _)| name.clone()).collect();
+            let known = self.lanes.all().into_iter().map(|(name, _)| name).collect();
             return Err(DropError::UnknownLane { lane: name, known });
         };
         let (deliveries, bytes) = {
@@ -86,24 +101,24 @@ impl StatusDesk {
     }
 
     fn status(&self) -> Status {
-        let lanes = self
-            .lanes
-            .all()
-            .map(|(name, lane)| self.lane(name, lane))
-            .collect();
+        let settings = self.board.settings();
+        let lanes = self.lanes.all();
         Status {
-            gateway: self.settings.gateway.name.clone(),
+            gateway: settings.gateway.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: Duration::from_millis(self.clock.mono().0).as_secs_f64(),
             not_ready: self.not_ready(),
-            journal: self.journal(),
-            dedup: self.dedup(),
+            config: self.board.status(),
+            journal: self.journal(&settings),
+            dedup: self.dedup(&settings),
             refusals: self.refusals(),
             route_skips: self.door.skips.counts(),
-            lanes,
-            streams: self
-                .lanes
-                .all()
+            lanes: lanes
+                .iter()
+                .map(|(name, lane)| self.lane(name, lane))
+                .collect(),
+            streams: lanes
+                .iter()
                 .filter_map(|(name, lane)| stream(name, lane))
                 .collect(),
             http: self.http(),
@@ -120,7 +135,7 @@ impl StatusDesk {
         reasons
     }
 
-    fn journal(&self) -> JournalStatus {
+    fn journal(&self, settings: &Settings) -> JournalStatus {
         let shared = self.door.journal.shared();
         let log = shared.reader.shared();
         let counters = &shared.counters;
@@ -130,7 +145,7 @@ impl StatusDesk {
             uuid: shared.reader.uuid().to_string(),
             next_position: shared.reader.bounds().1.0,
             bytes: log.total_bytes(),
-            max_bytes: self.settings.journal.max_bytes,
+            max_bytes: settings.journal.max_bytes,
             segments: log.segments().len() as u64,
             free_bytes: self.disk.free_bytes(log.dir()).unwrap_or(0),
             syncs: batches,
@@ -141,16 +156,16 @@ impl StatusDesk {
         }
     }
 
-    fn dedup(&self) -> DedupStatus {
+    fn dedup(&self, settings: &Settings) -> DedupStatus {
         let counters = &self.door.journal.shared().counters;
         let true_window_ms = counters.true_window_ms.load(Ordering::Relaxed);
         DedupStatus {
             entries: counters.dedup_entries.load(Ordering::Relaxed),
-            max_entries: self.settings.dedup.max_entries as u64,
+            max_entries: settings.dedup.max_entries as u64,
             hits: counters.duplicates.load(Ordering::Relaxed),
             conflicts: counters.conflicts.load(Ordering::Relaxed),
             evictions: counters.dedup_evictions.load(Ordering::Relaxed),
-            window_seconds: self.settings.dedup.window.as_secs_f64(),
+            window_seconds: settings.dedup.window.as_secs_f64(),
             true_window_seconds: Duration::from_millis(true_window_ms).as_secs_f64(),
         }
     }
@@ -221,7 +236,7 @@ impl StatusDesk {
             held_keys: view.held_keys as u64,
             retries: view.counts.retries,
             dead_letter_bytes: lane.dead_letter_bytes(),
-            dead_letter_max_bytes: lane.dead_letters_max_bytes,
+            dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),
         }
     }

@@ -67,7 +67,7 @@ pub struct Journal {
     shape_memo: ShapeMemo,
     buffers: Buffers,
     /// Catalog entries that wait for a batch.
-    pub(super) notices: Vec<Record>,
+    pub(super) notices: VecDeque<Record>,
     faults: Faults,
     epochs: u32,
     secret: [u8; 16],
@@ -147,7 +147,7 @@ impl Journal {
             left: Vec::new(),
             shape_memo: ShapeMemo::new(),
             buffers: Buffers::default(),
-            notices: Vec::new(),
+            notices: VecDeque::new(),
             faults: parts.faults,
             epochs: parts.epochs,
             secret: parts.secret,
@@ -202,7 +202,7 @@ impl Journal {
         self.decide(publishes, &mut pending, &mut step);
         pending.taken = self.take(publishes, pending.answers.len());
         if pending.batch.is_empty() {
-            step.stalled |= !settlements.is_empty();
+            step.stalled |= !settlements.is_empty() || !self.notices.is_empty();
             step.answer(std::mem::take(&mut pending.answers));
             self.reuse(pending);
         } else if self.faults.ack_before_fsync() && !pending.answers.is_empty() {
@@ -266,11 +266,12 @@ impl Journal {
         let mut batch = Batch::with_buffer(buffer, self.log.end().position);
         let mut settled = Vec::new();
         let room = self.log.room(Urgency::Essential).min(MAX_BATCH_BYTES);
-        while let Some(notice) = self.notices.first() {
+        while let Some(notice) = self.notices.front() {
             if batch.disk_bytes() + notice.disk_bytes() as u64 + 8 > room {
                 break;
             }
-            batch.push_unpositioned(&self.notices.remove(0));
+            batch.push_unpositioned(notice);
+            self.notices.pop_front();
         }
         while let Some(group) = settlements.front() {
             let runs = SettlementGroup::of(group.lane, group.marks, &group.settlements);

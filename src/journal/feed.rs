@@ -5,7 +5,7 @@ use super::records::diverted_reason;
 use super::state::{LaneState, Shared};
 use super::{DOOR_LANE, Handle, SettleGroup, SinkMarks};
 use crate::clock::Wall;
-use crate::lane::{self, Feed, FeedError, Fresh, Room};
+use crate::lane::{self, Feed, FeedError, Fresh, Mode, Room};
 use crate::message::{
     Delivery, DeliveryId, Epoch, LaneId, Message, Ordinal, Position, Settlement, record,
 };
@@ -215,6 +215,13 @@ impl Feed for LaneFeed {
             marks,
         };
         journal.settle(group).await.map_err(FeedError::Failed)
+    }
+
+    fn turns(&self) -> Vec<(Mode, Position)> {
+        let turns = self.lane.inbox.take_turns().into_iter();
+        turns
+            .map(|(barrier, is_strict)| (Mode::of(is_strict), barrier))
+            .collect()
     }
 
     async fn more(&self) {

@@ -4,7 +4,7 @@
 //! the inbox *lags*: nothing more is queued, and once it is empty the lane reads on from the segments, until
 //! it is level.
 
-use crate::message::{Delivery, DeliveryId};
+use crate::message::{Delivery, DeliveryId, Position};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec;
@@ -24,6 +24,8 @@ struct Queue {
     count: usize,
     bytes: usize,
     lags: bool,
+    /// Changes of mode that the lane wasn't told yet: the first position, and whether it is strict.
+    turns: Vec<(Position, bool)>,
 }
 
 impl Queue {
@@ -63,6 +65,7 @@ impl Inbox {
             count: 0,
             bytes: 0,
             lags: true,
+            turns: Vec::new(),
         };
         Self {
             queue: Mutex::new(queue),
@@ -89,6 +92,25 @@ impl Inbox {
         }
         drop(queue);
         self.more.notify_one();
+    }
+
+    /// The lane's mode changes at `barrier`. Called before anything behind it is pushed or owed, so
+    /// that whoever took such a delivery finds the change in `take_turns`.
+    pub fn turn(&self, barrier: Position, is_strict: bool) {
+        self.queue().turns.push((barrier, is_strict));
+    }
+
+    #[must_use]
+    pub fn take_turns(&self) -> Vec<(Position, bool)> {
+        std::mem::take(&mut self.queue().turns)
+    }
+
+    /// As new: another lane begins with all that is owed. Nobody takes from it meanwhile.
+    pub fn restart(&self) {
+        let mut queue = self.queue();
+        (queue.count, queue.bytes, queue.lags) = (0, 0, true);
+        queue.runs.clear();
+        queue.turns.clear();
     }
 
     /// Takes queued deliveries that aren't before `cursor`. The flag says that the queue is empty

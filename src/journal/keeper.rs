@@ -38,7 +38,6 @@ pub struct Keeper {
     shared: Arc<Shared>,
     sealed: Arc<SealedQueue>,
     checkpoints: Checkpoints,
-    max_bytes: u64,
     free_space: FreeSpace,
     sizes: Sizes,
     /// As the last look at the disk found.
@@ -59,7 +58,6 @@ pub(super) struct KeeperParts {
     pub shared: Arc<Shared>,
     pub sealed: Arc<SealedQueue>,
     pub checkpoints: Checkpoints,
-    pub max_bytes: u64,
     pub free_space: FreeSpace,
     pub sizes: Sizes,
     pub clock: Clock,
@@ -89,7 +87,6 @@ impl Keeper {
             shared: parts.shared,
             sealed: parts.sealed,
             checkpoints: parts.checkpoints,
-            max_bytes: parts.max_bytes,
             free_space: parts.free_space,
             sizes: parts.sizes,
             shortage: Shortage::None,

@@ -16,6 +16,7 @@ mod ledger;
 pub mod lookup;
 mod modes;
 mod open;
+mod orders;
 mod records;
 mod repair;
 mod replay;
@@ -31,13 +32,15 @@ mod waiters;
 pub mod window;
 
 pub use self::core::{Accepted, Answer, Journal, Step};
+pub use catalog::RouteEntry;
 pub use feed::LaneFeed;
 pub use free_space::FreeSpace;
 pub use idtable::Targets;
 pub use keeper::{CheckpointImage, Keeper};
 pub use ledger::{Counts, LaneLedger};
 pub use modes::LaneModes;
-pub use open::{JournalOptions, Opened, Report, open, settlements_for};
+pub use open::{DOOR_NAME, JournalOptions, Opened, Report, open, settlements_for};
+pub use orders::Numbers;
 pub use repair::{POSITION_GAP, RepairOptions, RepairReport, Span, advice, repair};
 pub use secret::read_hasher;
 pub use settlements::SinkMarks;
@@ -91,7 +94,7 @@ impl Submission {
     /// Encodes and checksums the message: the one copy of its payload.
     #[must_use]
     pub fn new(message: Arc<Message>, fingerprint: Option<Fingerprint>) -> Self {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(crate::message::record::usual_bytes(&message));
         crate::message::record::encode(&message, fingerprint.as_ref(), &mut body);
         let sole = match &message.plan.targets[..] {
             [only] if only.dead_letter.is_none() => Some(SoleTarget {

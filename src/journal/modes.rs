@@ -69,9 +69,7 @@ impl LaneModes {
         let Some((first, last)) = owed else {
             return Self::always(is_strict);
         };
-        let passed = self.barriers.partition_point(|barrier| *barrier <= first);
-        self.is_strict ^= passed % 2 == 1;
-        self.barriers.drain(..passed);
+        self.pass(first);
         if self.is_strict_last() != is_strict {
             // A change with nothing owed behind it is taken back.
             if self.barriers.pop_if(|barrier| last < *barrier).is_none() {
@@ -79,6 +77,33 @@ impl LaneModes {
             }
         }
         self
+    }
+
+    /// The same while the lane runs. It may have turned at a barrier already, though nothing is
+    /// owed behind it: only one at `next`, behind which nothing was accepted, is taken back.
+    #[must_use]
+    pub fn turned(
+        mut self,
+        is_strict: bool,
+        owed: Option<(Position, Position)>,
+        next: Position,
+    ) -> Self {
+        let Some((first, _)) = owed else {
+            return Self::always(is_strict);
+        };
+        self.pass(first);
+        let differs = self.is_strict_last() != is_strict;
+        if differs && self.barriers.pop_if(|barrier| *barrier >= next).is_none() {
+            self.barriers.push(next);
+        }
+        self
+    }
+
+    /// Forgets the barriers up to the first that is owed.
+    fn pass(&mut self, first: Position) {
+        let passed = self.barriers.partition_point(|barrier| *barrier <= first);
+        self.is_strict ^= passed % 2 == 1;
+        self.barriers.drain(..passed);
     }
 }
 
@@ -124,7 +149,7 @@ mod tests {
         assert_eq!(unused, LaneModes::always(false));
     }
 
-    /// Whatever is restarted when: a position keeps the mode that it was accepted in for as long
+    /// Whatever is restarted or reloaded when: a position keeps the mode that it was accepted in for as long
     /// as it is owed.
     #[test]
     fn what_is_owed_keeps_the_mode_it_was_accepted_in() {
@@ -137,7 +162,10 @@ mod tests {
                 let wanted = rng.bool();
                 let owed = accepted.first().zip(accepted.last());
                 let owed = owed.map(|(first, last)| (Position(first.0), Position(last.0)));
-                modes = modes.from_start(wanted, owed, Position(next));
+                modes = match rng.bool() {
+                    true => modes.from_start(wanted, owed, Position(next)),
+                    false => modes.turned(wanted, owed, Position(next)),
+                };
                 for (position, was) in &accepted {
                     let passed = modes.barriers.iter().filter(|b| b.0 <= *position).count();
                     let is = modes.is_strict ^ (passed % 2 == 1);

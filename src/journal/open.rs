@@ -20,9 +20,10 @@ use crate::message::{DeliveryId, Epoch, Outcome, Settlement};
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Names no configuration can use: what the door dead-letters by itself.
-pub(super) const DOOR_NAME: &str = "$door";
+pub const DOOR_NAME: &str = "$door";
 
 pub struct JournalOptions {
     pub dir: PathBuf,
@@ -204,13 +205,13 @@ impl Start {
 
     fn into_keeper(self, shared: Arc<Shared>, sealed: Arc<SealedQueue>) -> Keeper {
         let options = self.options;
+        shared.max_bytes.store(options.max_bytes, Ordering::Relaxed);
         let snapshot = self.snapshot.as_ref();
         Keeper::new(KeeperParts {
             disk: self.disk,
             shared,
             sealed,
             checkpoints: self.checkpoints,
-            max_bytes: options.max_bytes,
             free_space: FreeSpace::new(options.sizes.min_segment_bytes, options.keep_free_bytes),
             sizes: options.sizes,
             clock: options.clock,

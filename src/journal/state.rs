@@ -19,6 +19,8 @@ pub struct Shared {
     pub hasher: Hasher,
     pub waiters: Waiters,
     pub counters: Counters,
+    /// `[journal] max_bytes`.
+    pub max_bytes: AtomicU64,
     catalog: RwLock<Catalog>,
     shapes: RwLock<Shapes>,
     lanes: RwLock<Vec<Arc<LaneState>>>,
@@ -80,6 +82,7 @@ impl Shared {
             hasher,
             waiters: Waiters::default(),
             counters: Counters::default(),
+            max_bytes: AtomicU64::new(u64::MAX),
             catalog: RwLock::new(catalog),
             shapes: RwLock::new(Shapes::default()),
             lanes: RwLock::new(Vec::new()),
@@ -236,10 +239,10 @@ impl Shared {
             self.read_catalog(|names| TargetState {
                 route: names
                     .route(*route)
-                    .map_or_else(String::new, |r| r.name.to_string()),
+                    .map_or_else(|| "".into(), |r| Arc::clone(&r.name)),
                 destination: names
                     .lane(*lane)
-                    .map_or_else(String::new, |l| l.name.to_string()),
+                    .map_or_else(|| "".into(), |l| Arc::clone(&l.name)),
                 state: self.state_of(at, *lane),
             })
         };
@@ -250,5 +253,13 @@ impl Shared {
 impl LaneState {
     pub fn ledger(&self) -> MutexGuard<'_, LaneLedger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first and the last position of which the lane owes something.
+    #[must_use]
+    pub fn owed(&self) -> Option<(Position, Position)> {
+        let ledger = self.ledger();
+        let first = ledger.owed().first().map(|first| first.position);
+        first.zip(ledger.owed().last_position())
     }
 }

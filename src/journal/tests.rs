@@ -18,8 +18,8 @@ const SEGMENT_BYTES: u64 = 256 * 1024;
 
 pub(super) struct House {
     pub(super) journal: Journal,
-    keeper: Keeper,
-    lane: LaneId,
+    pub(super) keeper: Keeper,
+    pub(super) lane: LaneId,
     route: RouteId,
 }
 

@@ -5,6 +5,7 @@
 
 use super::core::{Answer, Journal, Step};
 use super::keeper::{CheckpointImage, Keeper};
+use super::orders::{Count, Order, Orders, Placed};
 use super::state::Shared;
 use super::{SettleGroup, Submission, lookup};
 use crate::faults::Faults;
@@ -48,6 +49,9 @@ struct Queue {
     settlements: VecDeque<SettleGroup>,
     settlements_since: Option<Instant>,
     finds: Vec<Find>,
+    orders: VecDeque<Placed>,
+    /// Ever.
+    queued: Count,
     image_wanted: bool,
     image: Option<CheckpointImage>,
     keeper_called: bool,
@@ -178,6 +182,7 @@ impl Handle {
         }
         queue.publishes.push_back(submission);
         queue.replies.push_back(reply);
+        queue.queued.publishes += 1;
         let first = queue.publishes.len() == 1;
         drop(queue);
         if first {
@@ -211,12 +216,26 @@ impl Handle {
         }
         let mut queue = self.threads.lock();
         queue.settlements.push_back(group);
+        queue.queued.groups += 1;
         let first = queue.settlements_since.is_none();
         queue.settlements_since.get_or_insert_with(Instant::now);
         drop(queue);
         if first {
             self.threads.journal_wakes.notify_one();
         }
+    }
+
+    /// Queues an order behind all that is queued by now.
+    pub(super) fn order(&self, order: Order) -> Result<(), Refusal> {
+        let mut queue = self.threads.lock();
+        if queue.stopping {
+            return Err(Refusal::Stopping);
+        }
+        let after = queue.queued;
+        queue.orders.push_back(Placed { after, order });
+        drop(queue);
+        self.threads.journal_wakes.notify_one();
+        Ok(())
     }
 
     /// The newest position of an identity, while its id is in the window or in a segment.
@@ -248,13 +267,28 @@ struct Work {
     publishes: VecDeque<Submission>,
     replies: VecDeque<Reply>,
     settlements: VecDeque<SettleGroup>,
+    orders: Orders,
     stalled: bool,
 }
 
 impl Work {
     /// The last step left something: it fills the next batch.
     fn is_left_over(&self) -> bool {
-        !self.stalled && (!self.publishes.is_empty() || !self.settlements.is_empty())
+        let is_empty =
+            self.publishes.is_empty() && self.settlements.is_empty() && self.orders.is_empty();
+        !self.stalled && !is_empty
+    }
+
+    /// One batch, of what comes before the next order.
+    fn step(&mut self, journal: &mut Journal) -> Step {
+        let mut behind = self.orders.set_aside(&mut self.publishes);
+        let groups = self.settlements.len();
+        let step = journal.step(&mut self.publishes, &mut self.settlements);
+        let settled = groups - self.settlements.len();
+        self.orders.count(step.answers.len(), settled);
+        self.publishes.append(&mut behind);
+        self.stalled = step.stalled;
+        step
     }
 }
 
@@ -274,15 +308,16 @@ fn run_journal(
             threads.lock().image = Some(image);
             threads.keeper_wakes.notify_all();
         }
+        work.orders.obey(&mut journal);
         if !work.publishes.is_empty() || !work.settlements.is_empty() || journal.has_notices() {
-            let step = journal.step(&mut work.publishes, &mut work.settlements);
-            work.stalled = step.stalled;
+            let step = work.step(&mut journal);
             if step.sealed || step.stalled {
                 threads.lock().keeper_called = true;
                 threads.keeper_wakes.notify_all();
             }
             send(step, &mut work.replies, receipts);
         }
+        work.orders.tell(&journal);
         let failed = journal.shared().failure().is_some();
         let idle = work.publishes.is_empty() && (work.settlements.is_empty() || failed);
         if stopping && idle && is_empty(threads) {
@@ -305,6 +340,7 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
             .map(|since| SETTLE_LINGER.saturating_sub(since.elapsed()));
         let ready = !queue.publishes.is_empty()
             || !queue.finds.is_empty()
+            || !queue.orders.is_empty()
             || queue.image_wanted
             || queue.stopping
             || linger.is_some_and(|left| left.is_zero())
@@ -339,6 +375,7 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
     }
     // Else what the last step left over goes first: the queue fills, and refuses.
     work.settlements.append(&mut queue.settlements);
+    work.orders.append(&mut queue.orders);
     queue.settlements_since = None;
     threads.settle_room.notify_waiters();
     let image_wanted = std::mem::take(&mut queue.image_wanted);

@@ -72,6 +72,15 @@ pub struct LaneHandle {
 #[error("the lane has ended")]
 pub struct LaneEnded;
 
+/// With it a command surely finds room.
+pub struct Seat(mpsc::OwnedPermit<Command>);
+
+impl Seat {
+    pub fn send(self, command: Command) {
+        self.0.send(command);
+    }
+}
+
 /// Why a driver ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 enum DriverError {
@@ -140,6 +149,12 @@ impl LaneHandle {
 
     pub async fn send(&self, command: Command) -> Result<(), LaneEnded> {
         self.commands.send(command).await.map_err(|_| LaneEnded)
+    }
+
+    /// A place for one command: waits while others wait.
+    pub async fn seat(&self) -> Result<Seat, LaneEnded> {
+        let seat = self.commands.clone().reserve_owned().await;
+        seat.map(Seat).map_err(|_| LaneEnded)
     }
 
     /// Lets the lane settle what it can for up to `drain`, and waits for its end.
@@ -316,7 +331,13 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
 
     fn offer(&mut self, deliveries: Vec<Delivery>) {
         let wall = self.clock.wall();
-        self.changed |= !deliveries.is_empty();
+        if deliveries.is_empty() {
+            return;
+        }
+        self.changed = true;
+        for (mode, barrier) in self.feed.turns() {
+            self.lane.change_mode(mode, barrier);
+        }
         for delivery in deliveries {
             if delivery.message.plan.ack == Ack::Delivered {
                 self.rest_until = None;

@@ -1,6 +1,7 @@
 //! What a lane is joined to: what feeds it, and where its dead letters go. The journal, which is
 //! further left, implements the first.
 
+use super::settings::Mode;
 use super::state::{DeadLetter, Room};
 use crate::egress::{DeadLetterLog, Letter};
 use crate::message::{Delivery, DeliveryId, Position, Settlement};
@@ -27,6 +28,12 @@ pub trait Feed: Send + Sync + 'static {
         settlements: Vec<Settlement>,
         marks: SinkMarks,
     ) -> impl Future<Output = Result<(), FeedError>> + Send;
+
+    /// Changes of mode since the last call, each with its barrier. Whoever was given a delivery
+    /// behind a barrier finds it here.
+    fn turns(&self) -> Vec<(Mode, Position)> {
+        Vec::new()
+    }
 
     /// Returns when there may be more to take than when `take_fresh` was last called, also if it
     /// came in between.

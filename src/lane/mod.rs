@@ -13,7 +13,7 @@ mod settings;
 mod state;
 mod view;
 
-pub use driver::{Command, LaneEnded, LaneHandle, Parts};
+pub use driver::{Command, LaneEnded, LaneHandle, Parts, Seat};
 pub use feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Written};
 pub use retry::RetryPolicy;
 pub use settings::{LaneSettings, Limits, Mode, OnReject};

@@ -35,6 +35,16 @@ pub enum Mode {
     Strict,
 }
 
+impl Mode {
+    #[must_use]
+    pub const fn of(is_strict: bool) -> Self {
+        match is_strict {
+            true => Self::Strict,
+            false => Self::Keyed,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnReject {
     /// The rejected one is dead-lettered, then its key goes on.

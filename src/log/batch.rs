@@ -26,6 +26,12 @@ impl Record {
         &self.body
     }
 
+    /// The body, for its memory to be used again.
+    #[must_use]
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     /// Bytes that it takes in a batch.
     #[must_use]
     pub const fn disk_bytes(&self) -> usize {

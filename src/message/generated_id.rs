@@ -2,6 +2,10 @@
 //! that none is ever made twice and each tells where its message is.
 
 use crate::message::{Epoch, LogUuid, Position};
+use std::fmt::Write as _;
+
+/// 8 and 16 hexadecimal digits, 20 decimal ones and what parts them.
+const MAX_LEN: usize = 8 + 1 + 16 + 1 + 20;
 
 /// `{first 8 hex digits of the journal's uuid}-{epoch in hex}-{position}`.
 #[must_use]
@@ -27,7 +31,9 @@ pub fn parse_generated(id: &str) -> Option<(u32, Epoch, Position)> {
 }
 
 fn written(prefix: u32, epoch: Epoch, position: Position) -> String {
-    format!("{prefix:08x}-{:x}-{position}", epoch.0)
+    let mut id = String::with_capacity(MAX_LEN);
+    write!(id, "{prefix:08x}-{:x}-{position}", epoch.0).expect("memory takes all");
+    id
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a publisher is told.
 
 use super::Position;
+use std::sync::Arc;
 
 /// The answer to a publish that was taken, and to a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub struct Receipt {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetState {
-    pub route: String,
-    pub destination: String,
+    pub route: Arc<str>,
+    pub destination: Arc<str>,
     pub state: DeliveryState,
 }
 

@@ -82,14 +82,18 @@ impl Gateway {
         gateway
     }
 
-    /// Writes the configuration anew, for the next start.
+    /// Writes the configuration anew, for the next start or reload.
     pub fn configure(&self, settings: &str) {
+        fs::write(self.config(), self.configured(settings)).expect("the test's folder is writable");
+    }
+
+    /// What `configure` writes.
+    pub fn configured(&self, settings: &str) -> String {
         let (http, health, admin) = (self.http, self.health, self.admin);
-        let text = format!(
+        format!(
             "version = 1\n\n[gateway]\ndata_dir = \"{DATA}\"\n\n[listen]\nhttp = \"{http}\"\n\
              health = \"{health}\"\nadmin = \"{admin}\"\n\n{settings}"
-        );
-        fs::write(self.config(), text).expect("the test's folder is writable");
+        )
     }
 
     /// An environment variable for every later start.

@@ -53,6 +53,11 @@ impl DeadLetterLog {
         self.log().advance_mark(mark);
     }
 
+    /// Waits for a write that goes on.
+    pub fn set_max_bytes(&self, max_bytes: u64) {
+        self.log().set_max_bytes(max_bytes);
+    }
+
     #[must_use]
     pub fn stats(&self) -> StreamStats {
         self.log().stats()

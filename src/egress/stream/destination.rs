@@ -1,6 +1,6 @@
 //! A stream as a destination of a lane.
 
-use super::{NewRecord, StreamError, StreamLog, StreamReader, StreamStats};
+use super::{NewRecord, Retention, StreamError, StreamLog, StreamReader, StreamStats};
 use crate::clock::Clock;
 use crate::egress::{Attempted, NameBook, Verdict};
 use crate::message::{Delivery, LogUuid, Position};
@@ -46,6 +46,11 @@ impl StreamDestination {
     #[must_use]
     pub fn stats(&self) -> StreamStats {
         self.log().stats()
+    }
+
+    /// Waits for a write that goes on.
+    pub fn set_retention(&self, retention: Retention) {
+        self.log().set_retention(retention);
     }
 
     /// The journal has everything before the mark durably settled: from here on it may be trimmed.

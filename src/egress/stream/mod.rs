@@ -217,6 +217,7 @@ impl StreamLog {
         let mut in_batch = DeliverySet::new();
         let mut covers = 0;
         let mut limit = None;
+        let mut body = Vec::new();
         for record in records {
             assert_eq!(
                 record.journal, self.journal.uuid,
@@ -226,7 +227,7 @@ impl StreamLog {
                 covers += 1;
                 continue;
             }
-            let mut body = Vec::new();
+            body.clear();
             record::encode(record, &mut body);
             let encoded = Record::new(body);
             let bytes = encoded.disk_bytes() as u64;
@@ -246,6 +247,7 @@ impl StreamLog {
             }
             batch.push(&encoded);
             in_batch.insert(record.at);
+            body = encoded.into_body();
             ids.push(record.at);
             covers += 1;
         }
@@ -318,6 +320,16 @@ impl StreamLog {
             self.held.remove(at);
         }
         self.journal.mark = mark;
+    }
+
+    /// From now on it keeps so much.
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.options.retention = retention;
+    }
+
+    /// From now on it is full at so much.
+    pub fn set_max_bytes(&mut self, max_bytes: u64) {
+        self.options.max_bytes = Some(max_bytes);
     }
 
     #[must_use]

@@ -1,47 +1,52 @@
-//! What a lane is told when it is made: what the file says of its destination, and of the routes
-//! that lead there.
+//! What a lane is told when it is made, and when a reload changes it: what the file says of its
+//! destination, and of the routes that lead there. Pure.
 
-use super::Opener;
 use crate::config::settings::Destination;
 use crate::egress::KeyOrder;
-use crate::journal::Journal;
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
-use crate::message::RouteId;
-use crate::routing;
+use crate::message::{LaneId, RouteId};
+use crate::routing::{self, RouteSpec};
 use std::collections::HashMap;
 
-impl Opener<'_> {
-    /// Without a destination in the file the lane has the defaults.
-    pub(super) fn lane_settings(
-        &self,
-        spec: Option<&Destination>,
-        mode: Mode,
-        key_order: KeyOrder,
-        journal: &mut Journal,
-    ) -> LaneSettings {
-        LaneSettings {
-            lane: self.lane.id,
-            mode,
-            key_order,
-            on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
-            on_reject_of: self.on_reject_of(journal),
-            retry: spec.map_or_else(RetryPolicy::default, retry),
-            limits: Limits::default(),
-        }
+/// Without a destination in the file the lane has the defaults.
+pub fn lane_settings(
+    lane: LaneId,
+    spec: Option<&Destination>,
+    mode: Mode,
+    key_order: KeyOrder,
+    on_reject_of: HashMap<RouteId, OnReject>,
+) -> LaneSettings {
+    LaneSettings {
+        lane,
+        mode,
+        key_order,
+        on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
+        on_reject_of,
+        retry: spec.map_or_else(RetryPolicy::default, retry),
+        limits: Limits::default(),
     }
+}
 
-    /// What the routes that lead here say of a reject.
-    fn on_reject_of(&self, journal: &mut Journal) -> HashMap<RouteId, OnReject> {
-        let mut words = HashMap::new();
-        for route in &self.settings.routes {
-            let mut targets = route.targets.iter();
-            if let Some(target) = targets.find(|t| t.destination == self.lane.name) {
-                let id = journal.intern_route(&route.name);
-                words.insert(id, on_reject(target.on_reject));
-            }
-        }
-        words
-    }
+/// What the routes that lead to a destination say of a reject.
+pub fn on_reject_of(
+    routes: &[RouteSpec],
+    destination: &str,
+    numbers: &HashMap<String, RouteId>,
+) -> HashMap<RouteId, OnReject> {
+    let word = |route: &RouteSpec| {
+        let mut targets = route.targets.iter();
+        let target = targets.find(|target| target.destination == destination)?;
+        Some((*numbers.get(&route.name)?, on_reject(target.on_reject)))
+    };
+    routes.iter().filter_map(word).collect()
+}
+
+/// The settings of a running lane by another file. Routes that are gone keep their word: what was
+/// accepted under them may still be owed.
+pub fn tune(settings: &mut LaneSettings, spec: &Destination, words: HashMap<RouteId, OnReject>) {
+    settings.on_reject = on_reject(spec.lane.on_reject);
+    settings.on_reject_of.extend(words);
+    settings.retry = retry(spec);
 }
 
 const fn retry(destination: &Destination) -> RetryPolicy {

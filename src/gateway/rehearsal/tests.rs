@@ -4,8 +4,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::config::{self, Sources};
-use crate::door::Door;
-use crate::door::identity::Identities;
+use crate::door::{Door, Generations};
 use crate::egress::NameBook;
 use crate::gateway::open;
 use crate::journal::{self, Shared};
@@ -302,7 +301,7 @@ async fn round(seed: u64, met: &mut Met) {
         .unwrap_or_else(|report| panic!("seed {seed}:\n{text}\n{}", report.to_text()));
     let clock = Clock::manual(Wall(1_000_000));
     let house = open::open(&settings, &clock).expect("it opens");
-    let started = journal::start(house.journal, house.keeper, Arc::clone(&house.disk));
+    let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
     let (running, handle, receipts) = started.expect("its threads start");
     let receipts = tokio::spawn(journal::send_receipts(receipts));
     for lane in handle.shared().lanes() {
@@ -310,9 +309,7 @@ async fn round(seed: u64, met: &mut Met) {
     }
     let door = Arc::new(Door {
         journal: handle,
-        router: house.router,
-        identities: Identities::new(settings.identities.clone()),
-        limits: settings.limits.clone(),
+        generations: Generations::new(house.first),
         clock: clock.clone(),
         refusals: crate::door::Refusals::default(),
         skips: crate::door::Skips::default(),
@@ -353,12 +350,12 @@ async fn compare(
     now: Wall,
 ) -> Result<Explanation, (Explanation, Explanation)> {
     let shared = Arc::clone(door.journal.shared());
-    let rehearsal = Rehearsal {
-        rules: door.rules(),
+    let said = Rehearsal {
+        rules: door.generations.running().rules(),
         hasher: Some(shared.hasher),
         now,
-    };
-    let said = rehearsal.explain(envelope.clone());
+    }
+    .explain(envelope.clone());
     let held = match Arc::clone(door).publish(envelope.clone(), None).await {
         Err(refusal) => Explanation {
             unrouted: matches!(refusal, Refusal::NoRoute { .. }).then_some(Unrouted::Reject),

@@ -4,10 +4,13 @@ use super::kind::Kind;
 use super::problem::Problem;
 use crate::door::{Awaited, Published};
 use crate::message::{Ack, DeliveryState, Receipt};
-use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+/// With one target and short names.
+const USUAL_RECEIPT_BYTES: usize = 256;
+const NEVER_FAILS: &str = "keys are text, nothing fails by itself, and memory takes all";
 
 #[derive(Serialize)]
 struct ReceiptBody<'a> {
@@ -48,15 +51,22 @@ fn state_of(receipt: &Receipt) -> DeliveryState {
 
 /// A look-up's answer.
 pub(super) fn found(receipt: &Receipt) -> Response {
-    Json(ReceiptBody::of(receipt)).into_response()
+    json(StatusCode::OK, &ReceiptBody::of(receipt))
 }
 
 /// A publish's answer.
 pub(super) fn published(published: &Published) -> Response {
     match verdict(published) {
-        Ok(status) => (status, Json(ReceiptBody::of(&published.receipt))).into_response(),
+        Ok(status) => json(status, &ReceiptBody::of(&published.receipt)),
         Err(problem) => problem.into_response(),
     }
+}
+
+fn json(status: StatusCode, body: &ReceiptBody<'_>) -> Response {
+    const TYPE: HeaderValue = HeaderValue::from_static("application/json");
+    let mut bytes = Vec::with_capacity(USUAL_RECEIPT_BYTES);
+    serde_json::to_writer(&mut bytes, body).expect(NEVER_FAILS);
+    (status, [(header::CONTENT_TYPE, TYPE)], bytes).into_response()
 }
 
 /// The answer to a line of a batch, as a line: what a publish's body would be, and its status.
@@ -87,8 +97,7 @@ pub(super) fn write_line(result: &Result<Published, Problem>, to: &mut Vec<u8>) 
 }
 
 fn write_json(line: &impl Serialize, to: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *to, line)
-        .expect("keys are text, nothing fails by itself, and memory takes all");
+    serde_json::to_writer(&mut *to, line).expect(NEVER_FAILS);
     to.push(b'\n');
 }
 

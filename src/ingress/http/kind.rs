@@ -31,6 +31,7 @@ pub enum Kind {
     NoRoute,
     OffsetGone,
     OutcomePending,
+    ReloadRefused,
     RouteRefused,
     Stopping,
     StreamFailed,
@@ -45,7 +46,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::BacklogFull,
         Self::Batches,
         Self::BodyTimeout,
@@ -74,6 +75,7 @@ impl Kind {
         Self::NoRoute,
         Self::OffsetGone,
         Self::OutcomePending,
+        Self::ReloadRefused,
         Self::RouteRefused,
         Self::Stopping,
         Self::StreamFailed,
@@ -118,6 +120,7 @@ impl Kind {
             Self::NoRoute => "no-route",
             Self::OffsetGone => "offset-gone",
             Self::OutcomePending => "outcome-pending",
+            Self::ReloadRefused => "reload-refused",
             Self::RouteRefused => "route-refused",
             Self::Stopping => "stopping",
             Self::StreamFailed => "stream-failed",

@@ -35,6 +35,7 @@ pub use kind::Kind;
 pub use origin::{App, guarded};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
+pub use time::show_rfc3339;
 
 use crate::clock::Clock;
 use crate::message::{Envelope, Position};

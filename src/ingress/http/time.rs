@@ -56,7 +56,8 @@ pub(super) fn parse_rfc3339(text: &str) -> Option<Wall> {
 }
 
 /// `2026-01-31T12:00:00.000Z`
-pub(super) fn show_rfc3339(time: Wall) -> String {
+#[must_use]
+pub fn show_rfc3339(time: Wall) -> String {
     let (days, in_day) = (time.0 / DAY_MS, time.0 % DAY_MS);
     let (year, month, day) = civil_from_days(days);
     let (hour, minute) = (in_day / 3_600_000, in_day / 60_000 % 60);

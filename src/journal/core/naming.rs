@@ -38,7 +38,7 @@ impl Journal {
                 entry.encode(&mut body);
             }
         });
-        self.notices.push(Record::new(body));
+        self.notices.push_back(Record::new(body));
     }
 
     pub fn intern_route(&mut self, name: &str) -> RouteId {
@@ -52,7 +52,7 @@ impl Journal {
                     entry.encode(&mut body);
                 }
             });
-            self.notices.push(Record::new(body));
+            self.notices.push_back(Record::new(body));
         }
         id
     }

@@ -26,12 +26,13 @@ impl Keeper {
         let shared = Arc::clone(&self.shared);
         let log = shared.reader.shared();
         let reserve = self.sizes.reserve_segments;
+        let max_bytes = shared.max_bytes.load(Ordering::Relaxed);
         loop {
             self.look_at_disk()?;
             let ready = log.ready();
             // Within the reserve it is better to use up the disk than to have no room for settlements.
             let essential = ready < reserve;
-            let max_reached = log.total_bytes() + log.next_segment_bytes() > self.max_bytes;
+            let max_reached = log.total_bytes() + log.next_segment_bytes() > max_bytes;
             let wanted = ready < reserve + READY_AHEAD;
             let from_spares = log.has_fitting_spare();
             shared.set_space(match self.shortage {

@@ -40,6 +40,10 @@ impl Lane {
 
     /// From `barrier` on the lane runs in another mode. Deliveries before it are settled first.
     pub fn change_mode(&mut self, mode: Mode, barrier: Position) {
+        // Nothing was accepted between two changes at one position: the first is taken back.
+        if self.changes.back().is_some_and(|(at, _)| *at == barrier) {
+            self.changes.pop_back();
+        }
         let last = self.changes.back().map_or(self.mode, |(_, mode)| *mode);
         if last != mode {
             self.changes.push_back((barrier, mode));

@@ -6,6 +6,22 @@ use crate::message::{
     Ack, Envelope, Extension, Guarantee, Header, Message, MessageId, Plan, Target,
 };
 
+/// What a record has beside its texts, with a target or two and short names.
+const USUAL_FRAME_BYTES: usize = 160;
+
+/// About what the record takes, rather more: for its buffer to be made at once.
+#[must_use]
+pub fn usual_bytes(message: &Message) -> usize {
+    let Message { envelope, plan } = message;
+    let header = |h: &Header| h.name.len() + h.value.len() + 4;
+    let own = |t: &Target| t.payload.as_ref().map_or(0, |payload| payload.len());
+    USUAL_FRAME_BYTES
+        + envelope.topic.len()
+        + envelope.headers.iter().map(header).sum::<usize>()
+        + envelope.payload.as_ref().map_or(0, |payload| payload.len())
+        + plan.targets.iter().map(own).sum::<usize>()
+}
+
 /// Appends the record.
 pub fn encode(message: &Message, fingerprint: Option<&Fingerprint>, out: &mut Vec<u8>) {
     let Message { envelope, plan } = message;

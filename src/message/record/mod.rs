@@ -34,7 +34,7 @@ mod encode;
 mod tests;
 
 pub use decode::{decode, peek};
-pub use encode::encode;
+pub use encode::{encode, usual_bytes};
 
 /// The first byte. Records of the journal differ in its high half (envelope 1, settlements 2,
 /// catalog 3), versions of a record in its low half.

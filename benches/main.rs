@@ -28,7 +28,7 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 10] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),

@@ -61,8 +61,6 @@ pub struct Spot {
 pub struct Report {
     /// The main file as it was named.
     pub file: String,
-    /// Every file that was found: the main one, then what it includes.
-    pub files: Vec<String>,
     pub problems: Vec<Problem>,
     /// What the settings amount to, in words.
     pub notes: Vec<String>,
@@ -122,15 +120,13 @@ impl fmt::Display for Place {
 }
 
 impl Report {
-    /// `files` begins with the main one.
-    pub(super) fn new(files: Vec<String>, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
+    pub(super) fn new(file: String, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
         problems.sort_by(|a, b| a.place.rank().cmp(&b.place.rank()));
         // What is at fault once may be found once for each that uses it.
         let mut seen = HashSet::new();
         problems.retain(|p| seen.insert((p.place.to_string(), p.message.clone())));
         Self {
-            file: files.first().cloned().unwrap_or_default(),
-            files,
+            file,
             problems,
             notes,
         }

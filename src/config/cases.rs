@@ -151,10 +151,9 @@ pub fn source(from: &str) -> String {
 
 /// The cases of a file's text, or all that is wrong with it.
 pub fn read(file: &str, text: &str) -> Result<Vec<Case>, Report> {
-    let files = || vec![file.to_owned()];
     let reader = match Reader::parse(file, text) {
         Ok(reader) => reader,
-        Err(problem) => return Err(Report::new(files(), vec![problem], Vec::new())),
+        Err(problem) => return Err(Report::new(file.to_owned(), vec![problem], Vec::new())),
     };
     let root = reader.root();
     let tables = root.tables("test").unwrap_or_default();
@@ -172,7 +171,7 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Case>, Report> {
     let problems = reader.into_problems();
     match (whole, problems.is_empty()) {
         (Some(cases), true) => Ok(cases),
-        _ => Err(Report::new(files(), problems, Vec::new())),
+        _ => Err(Report::new(file.to_owned(), problems, Vec::new())),
     }
 }
 

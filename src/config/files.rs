@@ -269,6 +269,24 @@ impl<'t> Files<'t> {
     }
 }
 
+/// The main file and what it includes, as far as it can be told.
+pub(super) fn paths(file: &FilePath) -> Vec<PathBuf> {
+    let mut paths = vec![file.to_owned()];
+    // Most files include nothing, and somebody may ask every second.
+    let text = read(file).ok().filter(|text| text.contains("include"));
+    let name = FileName::new(0, "");
+    let main = text.as_deref().map(|text| Document::parse(name, text));
+    if let Some(Ok(main)) = main {
+        for (_, pattern) in main.texts_at("include") {
+            paths.extend(find(file, &pattern).unwrap_or_default());
+            paths.truncate(1 + MAX_INCLUDED_FILES);
+        }
+    }
+    let mut seen = HashSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    paths
+}
+
 /// The values of a file as figment takes them.
 pub(super) fn to_dict(document: &Document<'_>, problems: &mut Vec<Problem>) -> Dict {
     Toml::from_str::<Dict>(document.text()).unwrap_or_else(|why| {

@@ -35,21 +35,26 @@ use reader::Reader;
 pub use schema::schema;
 pub use secret::Secret;
 pub use settings::Settings;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 pub use units::{parse_duration, show_duration};
 
 /// Settings with the warnings about them, or all that is wrong.
 pub fn load(sources: &Sources) -> Result<(Settings, Report), Report> {
+    let file = sources.file.display().to_string();
     let mut problems = Vec::new();
-    let mut names = vec![sources.file.display().to_string()];
-    let settings = load_files(sources, &mut names, &mut problems);
-    match settings {
+    match load_files(sources, &mut problems) {
         Some(settings) => {
             let notes = advice::notes(&settings);
-            Ok((settings, Report::new(names, problems, notes)))
+            Ok((settings, Report::new(file, problems, notes)))
         }
-        None => Err(Report::new(names, problems, Vec::new())),
+        None => Err(Report::new(file, problems, Vec::new())),
     }
+}
+
+/// The files that a configuration is made from, as far as they can be found. Blocks.
+#[must_use]
+pub fn files(sources: &Sources) -> Vec<PathBuf> {
+    files::paths(&sources.file)
 }
 
 /// The core of `causeway check`.
@@ -60,29 +65,10 @@ pub fn check(sources: &Sources) -> Report {
     }
 }
 
-/// The files that a configuration is made of now: the main one, and what it includes as far as
-/// that can be told.
-#[must_use]
-pub fn files(main: &Path) -> Vec<PathBuf> {
-    let mut files = vec![main.to_owned()];
-    if let Ok(text) = Text::main(main)
-        && let Ok(document) = Document::parse(text.name.clone(), &text.text)
-    {
-        let included = Text::included(&document, main, &mut Vec::new());
-        files.extend(included.iter().map(|text| text.name.as_str().into()));
-    }
-    files
-}
-
-fn load_files(
-    sources: &Sources,
-    names: &mut Vec<String>,
-    problems: &mut Vec<Problem>,
-) -> Option<Settings> {
+fn load_files(sources: &Sources, problems: &mut Vec<Problem>) -> Option<Settings> {
     let text = keep(Text::main(&sources.file), problems)?;
     let main = keep(Document::parse(text.name.clone(), &text.text), problems)?;
     let included = Text::included(&main, &sources.file, problems);
-    names.extend(included.iter().map(|text| text.name.to_string()));
     let documents: Vec<_> = included
         .iter()
         .filter_map(|text| keep(Document::parse(text.name.clone(), &text.text), problems))

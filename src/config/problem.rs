@@ -62,8 +62,6 @@ pub struct Spot {
 pub struct Report {
     /// The main file as it was named.
     pub file: String,
-    /// Every file that was found: the main one, then what it includes.
-    pub files: Vec<String>,
     pub problems: Vec<Problem>,
     /// What the settings amount to, in words.
     pub notes: Vec<String>,
@@ -123,10 +121,9 @@ impl fmt::Display for Place {
 }
 
 impl Report {
-    /// What keeps somebody from doing what the file says as a whole: messages, with what to write
-    /// instead.
+    /// Of a file that is sound and yet isn't taken: what is in the way, and what to do.
     #[must_use]
-    pub fn of_file(file: &Path, errors: Vec<(String, Option<String>)>) -> Self {
+    pub fn not_taken(file: &Path, why: Vec<(String, Option<String>)>) -> Self {
         let name = file.display().to_string();
         let problem = |(message, help)| Problem {
             severity: Severity::Error,
@@ -134,19 +131,17 @@ impl Report {
             message,
             help,
         };
-        let problems = errors.into_iter().map(problem).collect();
-        Self::new(vec![name], problems, Vec::new())
+        let problems = why.into_iter().map(problem).collect();
+        Self::new(name, problems, Vec::new())
     }
 
-    /// `files` begins with the main one.
-    pub(super) fn new(files: Vec<String>, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
+    pub(super) fn new(file: String, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
         problems.sort_by(|a, b| a.place.rank().cmp(&b.place.rank()));
         // What is at fault once may be found once for each that uses it.
         let mut seen = HashSet::new();
         problems.retain(|p| seen.insert((p.place.to_string(), p.message.clone())));
         Self {
-            file: files.first().cloned().unwrap_or_default(),
-            files,
+            file,
             problems,
             notes,
         }

@@ -63,32 +63,27 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{LaneId, RouteId};
     use crate::routing::{Catalog, Unrouted};
-    use std::collections::HashMap;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn generation(number: u64) -> Generation {
-        let catalog = Catalog {
-            routes: HashMap::new(),
-            lanes: HashMap::new(),
-            unrouted_route: RouteId(0),
-            door_lane: LaneId(0),
+        let limits = Limits {
+            payload_bytes: 1,
+            headers: 1,
+            header_bytes: 1,
+            topic_bytes: 1,
+            topic_levels: 1,
+            connections: 1,
+            in_flight_bytes: 1,
         };
+        let catalog = Catalog::made_up(&[]);
+        let router = Router::new(&[], Unrouted::Drop, &catalog, limits.of_plans());
         Generation {
             number,
-            router: Router::new(&[], Unrouted::Drop, &catalog).expect("no routes are sound"),
+            router: router.expect("no routes are sound"),
             identities: Identities::default(),
-            limits: Limits {
-                payload_bytes: 1,
-                headers: 1,
-                header_bytes: 1,
-                topic_bytes: 1,
-                topic_levels: 1,
-                connections: 1,
-                in_flight_bytes: 1,
-            },
+            limits,
         }
     }
 

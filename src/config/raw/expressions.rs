@@ -23,22 +23,6 @@ pub(super) fn read_program(
 ) -> Option<Program> {
     let source = table.raw_text(key)?;
     let path = table.path.name(key);
-    if source.trim().is_empty() {
-        table.reader.error(
-            &path,
-            format!("`{key}` is empty"),
-            "write an expression, or take the line out",
-        );
-        return None;
-    }
-    if source.trim_start().starts_with("${") {
-        table.reader.error(
-            &path,
-            format!("`{key}` is an expression itself"),
-            "take the `${` and the `}` around it out",
-        );
-        return None;
-    }
     match Program::compile(&source, levels) {
         Ok(program) => Some(program),
         Err(error) => {

@@ -29,13 +29,12 @@ fn included_files_are_read_in_the_order_of_their_names() {
         ("r/.hidden.toml", "no TOML"),
         ("r/a.toml.bak", "no TOML"),
     ]);
-    let (settings, report) = load(&sources).unwrap_or_else(|report| panic!("{}", report.to_text()));
+    let (settings, _) = load(&sources).unwrap_or_else(|report| panic!("{}", report.to_text()));
     let names: Vec<&str> = settings.routes.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["all", "z", "a", "b"]);
-    let files: Vec<&str> = report
-        .files
+    let files: Vec<String> = files(&sources)
         .iter()
-        .filter_map(|file| file.rsplit('/').next())
+        .filter_map(|file| Some(file.file_name()?.display().to_string()))
         .collect();
     assert_eq!(files, ["routes.toml", "z.toml", "a.toml", "b.toml"]);
 }
@@ -105,4 +104,22 @@ fn links_are_followed_and_pipes_are_not_read() {
     for words in ["b.toml can't be read", "c.toml is no file", "the very file"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+}
+
+#[test]
+fn the_files_of_a_configuration_are_known_also_where_it_is_wrong() {
+    let (folder, sources) = folder(&[
+        (
+            "routes.toml",
+            "include = [\"r/*.toml\", \"gone.toml\", \"**\"]\nversion = 2\n",
+        ),
+        ("r/a.toml", "no TOML"),
+    ]);
+    let at = |name: &str| folder.path().join(name);
+    let found = [at("routes.toml"), at("r/a.toml"), at("gone.toml")];
+    assert_eq!(files(&sources), found);
+    std::fs::write(at("routes.toml"), "include = [").expect("it can be written");
+    assert_eq!(files(&sources), found[..1]);
+    std::fs::remove_file(at("routes.toml")).expect("it is there");
+    assert_eq!(files(&sources), found[..1]);
 }

@@ -181,7 +181,7 @@ impl Reloader {
             Ok(()) => {}
             Err(SwitchError::Stopping) => return Err(ReloadError::Stopping),
             Err(SwitchError::Failed(why)) => {
-                return Err(refused(&Report::of_file(&self.file, vec![(why, None)])));
+                return Err(refused(&Report::not_taken(&self.file, vec![(why, None)])));
             }
         }
         let reloaded = Reloaded {
@@ -208,16 +208,16 @@ impl Reloader {
             };
             let steps = plan::plan(running, wanted);
             steps.map(Arc::new).map_err(|refusals| {
-                let errors = refusals.iter().map(error).collect();
-                Report::of_file(&file, errors)
+                let why = |refusal: &Refusal| (refusal.to_string(), Some(refusal.help()));
+                Report::not_taken(&file, refusals.iter().map(why).collect())
             })
         });
         match planned.await {
             Ok(planned) => planned,
-            Err(e) => Err(Report::of_file(
-                &self.file,
-                vec![(format!("a bug: {e}"), None)],
-            )),
+            Err(e) => {
+                let why = format!("a bug: {e}");
+                Err(Report::not_taken(&self.file, vec![(why, None)]))
+            }
         }
     }
 }
@@ -251,10 +251,6 @@ fn refused(generation: u64, report: &Report) -> ReloadError {
         text: report.to_text().trim_end().to_owned(),
         problems: report.to_json()["problems"].clone(),
     }
-}
-
-fn error(refusal: &Refusal) -> (String, Option<String>) {
-    (refusal.to_string(), Some(refusal.help()))
 }
 
 #[cfg(test)]

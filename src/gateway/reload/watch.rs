@@ -2,7 +2,7 @@
 //! it works on every file system, over any chain of symlinks that is swapped as a whole (a
 //! Kubernetes ConfigMap), and doesn't trust times.
 
-use crate::config;
+use crate::config::{self, Sources};
 use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, BufReader, Read};
@@ -23,8 +23,9 @@ pub struct Look(Vec<(PathBuf, Result<u64, io::ErrorKind>)>);
 
 impl Look {
     /// Blocks.
-    pub fn at(main: &Path) -> Self {
-        let seen = config::files(main).into_iter().map(|file| {
+    pub fn at(config: &Path) -> Self {
+        let files = config::files(&Sources::file(config));
+        let seen = files.into_iter().map(|file| {
             let hash = hash(&file).map_err(|e| e.kind());
             (file, hash)
         });

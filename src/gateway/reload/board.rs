@@ -2,8 +2,8 @@
 //! or needs it.
 
 use super::Trigger;
+use crate::admin::Reloaded;
 use crate::admin::status::{ConfigStatus, LastReload};
-use crate::admin::{ReloadError, Reloaded};
 use crate::clock::Wall;
 use crate::config::Settings;
 use crate::ingress::http::show_rfc3339;
@@ -70,7 +70,7 @@ impl Board {
     }
 
     /// The generation stays.
-    pub fn refused(&self, error: &ReloadError, by: Trigger, now: Wall) {
+    pub fn refused(&self, error: &str, by: Trigger, now: Wall) {
         let status = &mut self.write().status;
         status.reloads_refused += 1;
         status.last_reload = Some(LastReload {
@@ -78,7 +78,7 @@ impl Board {
             by: by.as_str().to_owned(),
             ok: false,
             changed: Vec::new(),
-            error: Some(error.to_string()),
+            error: Some(error.to_owned()),
         });
     }
 }

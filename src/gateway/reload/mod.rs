@@ -30,6 +30,8 @@ use watch::{LOOK_EVERY, Watch};
 
 /// Reloads that wait to be made; who asks for another is told to come again.
 const QUEUE: usize = 16;
+/// Of a report, in the log and in the status.
+const MAX_SHOWN_BYTES: usize = 8 << 10;
 
 /// Who asked for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +161,8 @@ impl Reloader {
                 tell(&reloaded, by);
                 Ok(reloaded)
             }
-            Err(error) => {
+            Err(refused) => {
+                let error = shown(refused.to_string());
                 self.board.refused(&error, by, now);
                 let generation = self.board.status().generation;
                 let by = by.as_str();
@@ -168,7 +171,7 @@ impl Reloader {
                     by,
                     "the reload is refused, nothing changes: {error}"
                 );
-                Err(error)
+                Err(refused)
             }
         }
     }
@@ -245,6 +248,17 @@ fn tell(reloaded: &Reloaded, by: Trigger) {
     }
 }
 
+/// What the log and the status keep of a report; who asked for the reload has all of it.
+fn shown(mut report: String) -> String {
+    if report.len() > MAX_SHOWN_BYTES {
+        let mut ends = (0..=MAX_SHOWN_BYTES).rev();
+        let end = ends.find(|end| report.is_char_boundary(*end));
+        report.truncate(end.unwrap_or(0));
+        report.push_str("…\n`causeway check` shows the rest");
+    }
+    report
+}
+
 fn refused(generation: u64, report: &Report) -> ReloadError {
     ReloadError::Refused {
         generation,
@@ -257,7 +271,16 @@ fn refused(generation: u64, report: &Report) -> ReloadError {
 mod tests {
     //! What the tests of this folder share.
 
+    use super::{MAX_SHOWN_BYTES, shown};
     use crate::config::{Settings, Sources, load};
+
+    #[test]
+    fn a_report_without_end_is_cut_between_characters() {
+        assert_eq!(shown("é".into()), "é");
+        let cut = shown("xé".repeat(MAX_SHOWN_BYTES));
+        assert!(cut.len() < MAX_SHOWN_BYTES + 100);
+        assert!(cut.ends_with("…\n`causeway check` shows the rest"), "{cut}");
+    }
 
     /// The settings of a file with these lines.
     pub fn settings(lines: &str) -> Settings {

@@ -27,6 +27,11 @@ pub(super) struct Index {
 type NodeId = u32;
 const ROOT: NodeId = 0;
 
+/// A literal leads to a route, whose number it is beside this bit: a node that is nothing else.
+const LEAF: NodeId = 1 << 31;
+/// A literal leads to a node that only has literals behind it: nobody needs to look at it.
+const PLAIN: NodeId = 1 << 30;
+
 /// Small: of a large table every plan meets others.
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
@@ -91,9 +96,20 @@ impl Index {
                 node.end = End::Route(route);
             }
         }
+        let Building { nodes, literals } = building;
+        let parents = literals.parents();
+        let literals = literals.build(|child| {
+            let node = &nodes[child as usize];
+            match node.end {
+                _ if node.below_many || (node.one, node.many) != (ROOT, ROOT) => child,
+                End::Nothing => child | PLAIN,
+                End::Route(route) if !parents.contains(&child) => route | LEAF,
+                _ => child,
+            }
+        });
         Self {
-            nodes: building.nodes,
-            literals: building.literals.build(),
+            nodes,
+            literals,
             conditions,
         }
     }
@@ -109,7 +125,7 @@ impl Index {
             ..
         } = scratch;
         for node in reached.iter() {
-            match self.nodes[*node as usize].end {
+            match self.end(*node) {
                 End::Nothing => {}
                 End::Route(route) => found.push(route),
                 End::Group(group) => self.conditions.find(group, envelope, name, found),
@@ -119,6 +135,14 @@ impl Index {
         if found.len() > 1 {
             found.sort_unstable();
             found.dedup();
+        }
+    }
+
+    fn end(&self, reached: NodeId) -> End {
+        match reached {
+            leaf if leaf & LEAF != 0 => End::Route(leaf & !LEAF),
+            plain if plain & PLAIN != 0 => End::Nothing,
+            node => self.nodes[node as usize].end,
         }
     }
 
@@ -140,12 +164,18 @@ impl Index {
             let hashed = self.literals.hashed(part.as_bytes());
             for at in 0..scratch.reached.len() {
                 let reached = scratch.reached[at];
+                if reached & LEAF != 0 {
+                    continue;
+                }
+                if let Some(child) = self.literals.find(reached & !PLAIN, hashed) {
+                    self.enter(child, scratch);
+                }
+                if reached & PLAIN != 0 {
+                    continue;
+                }
                 let node = &self.nodes[reached as usize];
                 if node.is_many {
                     self.enter(reached, scratch);
-                }
-                if let Some(child) = self.literals.find(reached, hashed) {
-                    self.enter(child, scratch);
                 }
                 // A leading wildcard never matches `$…`.
                 if node.one != ROOT && (depth > 0 || !hides) {
@@ -158,6 +188,11 @@ impl Index {
 
     /// Adds a node to the next level's, once, and with it the `#` behind it, which may take nothing.
     fn enter(&self, id: NodeId, scratch: &mut Scratch) {
+        if id & (LEAF | PLAIN) != 0 {
+            // Not below a `#`, so reached in one way only.
+            scratch.next.push(id);
+            return;
+        }
         let node = &self.nodes[id as usize];
         if node.below_many {
             let seen = &mut scratch.seen[id as usize];

@@ -229,7 +229,7 @@ impl Building {
         let mut built = Conditions {
             nodes: Vec::with_capacity(self.nodes.len()),
             ends: Vec::new(),
-            steps: self.steps.build(),
+            steps: self.steps.build(|to| to),
         };
         for (ends, branches) in self.nodes {
             built.nodes.push(Node {

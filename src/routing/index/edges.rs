@@ -1,7 +1,7 @@
 //! One table for all steps of a trie, (from, text) → to, built once. A text of up to 22 bytes
 //! stands in its slot: a look-up among tens of thousands touches one line of memory.
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use std::hash::BuildHasher;
 
 const SHORT_BYTES: usize = 22;
@@ -99,7 +99,13 @@ impl Building {
         *self.0.entry((from, text.into())).or_insert(fresh)
     }
 
-    pub(super) fn build(self) -> Edges {
+    /// Where steps begin.
+    pub(super) fn parents(&self) -> HashSet<u32> {
+        self.0.keys().map(|(from, _)| *from).collect()
+    }
+
+    /// `to` is what the table says instead of where a step leads.
+    pub(super) fn build(self, to: impl Fn(u32) -> u32) -> Edges {
         let free = Slot {
             from: 0,
             to: 0,
@@ -110,14 +116,14 @@ impl Building {
             slots: vec![free; slots.max(MIN_SLOTS)],
             hasher: DefaultHashBuilder::default(),
         };
-        for ((from, text), to) in self.0 {
+        for ((from, text), leads) in self.0 {
             let mut at = edges.first(from, edges.hashed(&text).hash);
             while edges.slots[at].text.is_some() {
                 at = (at + 1) % edges.slots.len();
             }
             edges.slots[at] = Slot {
                 from,
-                to,
+                to: to(leads),
                 text: Some(Text::new(&text)),
             };
         }
@@ -137,13 +143,13 @@ mod tests {
             assert_eq!(building.step(n % 7, text(n).as_bytes(), n), n);
         }
         assert_eq!(building.step(1, text(1).as_bytes(), 5_000), 1);
-        let edges = building.build();
+        let edges = building.build(|to| to);
         for n in 0..3_000 {
             assert_eq!(edges.get(n % 7, text(n).as_bytes()), Some(n));
             assert_eq!(edges.get((n + 1) % 7, text(n).as_bytes()), None);
         }
         assert_eq!(edges.get(0, b""), None);
-        assert_eq!(Building::default().build().get(0, b""), None);
+        assert_eq!(Building::default().build(|to| to).get(0, b""), None);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(super) fn text(found: &Explanation, shown: Shown) -> String {
         out.push('\n');
         planned(&mut out, target, shown.colour);
     }
+    if found.refused.is_some() {
+        matched(&mut out, &found.routes);
+    }
     silent(&mut out, &found.routes, shown.colour);
     others(&mut out, &found.routes, shown);
     out
@@ -143,6 +146,15 @@ fn payload(target: &PlannedTarget) -> String {
     match shown.char_indices().nth(SHOWN_PAYLOAD_CHARS) {
         None => shown,
         Some((cut, _)) => format!("{} … ({} bytes shown)", &shown[..cut], cut),
+    }
+}
+
+/// The routes that would have taken what is refused.
+fn matched(out: &mut String, routes: &[RouteAnswer]) {
+    let matched = routes.iter().filter(|r| r.matched);
+    let names: Vec<&str> = matched.map(|r| r.route.as_str()).collect();
+    if !names.is_empty() {
+        line(out, format_args!("\nmatched: {}", names.join(", ")));
     }
 }
 

@@ -106,15 +106,19 @@ impl<'t> Document<'t> {
             .collect()
     }
 
-    /// What stands behind an entry as a comment.
+    /// What stands behind an entry as a comment: behind a value, or the header of a table.
     pub(super) fn comment(&self, path: &Path) -> Option<&'t str> {
-        let span = match path.steps().last()? {
-            Step::Name(_) => self.span(path, Focus::Value)?,
-            Step::Index(_) => self.node(path)?.span()?,
+        let span = match self.node(path)? {
+            Node::Value(value) | Node::Item(Item::Value(value)) => {
+                let end = value.span()?.end;
+                end..end
+            }
+            Node::Item(_) | Node::Table(_) => self.span(path, Focus::Value)?,
         };
-        self.has(path).then_some(())?;
-        let line = self.text.get(span.end..)?.lines().next()?;
-        Some(line.trim_start().strip_prefix('#')?.trim())
+        let line = self.text.get(span.start..)?.lines().next()?;
+        let (entry, comment) = line.split_once('#')?;
+        // Behind a value that isn't the last of its line stands no comment of its own.
+        (entry.trim().is_empty() || !span.is_empty()).then(|| comment.trim())
     }
 
     fn spot(&self, span: Range<usize>) -> Spot {
@@ -258,8 +262,30 @@ pub(super) fn syntax_problem(name: &FileName, text: &str, error: &toml_edit::Tom
         severity: Severity::Error,
         place,
         message: format!("this is no TOML: {}", error.message().replace('\n', "; ")),
-        help: None,
+        help: syntax_help(error.message()).map(str::to_owned),
     }
+}
+
+/// What to write instead, where the parser's words tell it.
+fn syntax_help(message: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 5] = [
+        (
+            "inline table",
+            "a table in braces stands on one line, without a comma at its end; \
+             a longer one is a block with a header, like [[routes.to]]",
+        ),
+        ("duplicate key", "keep one of them"),
+        ("multiline", "close the text with three quotes"),
+        (
+            "basic string",
+            "close the text with a quote, in the same line",
+        ),
+        ("invalid string", "write text in quotes: \"…\""),
+    ];
+    let mut hints = HINTS.iter();
+    hints
+        .find(|(word, _)| message.contains(word))
+        .map(|(_, help)| *help)
 }
 
 /// Without a parse nobody knows where a secret begins and ends: a line with a secret's name or an

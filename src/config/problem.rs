@@ -34,10 +34,13 @@ pub enum Place {
 
 /// One file of a configuration: the main one, or one that it includes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileName {
+pub struct FileName(Arc<Named>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Named {
     /// Which one it is in the order of reading; the main file is the first, 0.
     order: usize,
-    name: Arc<str>,
+    name: String,
 }
 
 /// Somewhere in a file. Line and column count from 1; columns count characters.
@@ -77,22 +80,20 @@ impl Severity {
 }
 
 impl FileName {
-    pub(super) fn new(order: usize, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            order,
-            name: name.into(),
-        }
+    pub(super) fn new(order: usize, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self(Arc::new(Named { order, name }))
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 }
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.as_str())
     }
 }
 
@@ -101,8 +102,8 @@ impl Place {
     /// it from top to bottom; at the end what came from outside.
     fn rank(&self) -> (usize, usize, usize, &str) {
         match self {
-            Self::File(file) => (file.order, 0, 0, ""),
-            Self::At(spot) => (spot.file.order, spot.line, spot.column, ""),
+            Self::File(file) => (file.0.order, 0, 0, ""),
+            Self::At(spot) => (spot.file.0.order, spot.line, spot.column, ""),
             Self::Environment(name) => (usize::MAX, 0, 0, name),
             Self::Flag(name) => (usize::MAX, 1, 0, name),
         }

@@ -9,7 +9,7 @@ mod table;
 use super::document::Focus;
 use super::files::Files;
 use super::layers::{Layers, Origin, Sources};
-use super::path::Path;
+use super::path::{Path, Step};
 use super::problem::{Place, Problem, Severity};
 use super::shape::{Note, Shape};
 use figment::value::Value;
@@ -206,11 +206,17 @@ impl<'a> Reader<'a> {
             Value::Array(..) => "a list",
         };
         let name = path.names().last().unwrap_or_default();
-        self.error(
-            path,
-            format!("`{path}` must be {wanted}, not {found}"),
-            format!("write it like {name} = {example}"),
-        );
+        let (what, help) = match path.steps().last() {
+            Some(Step::Index(_)) => (
+                format!("an entry of `{path}`"),
+                format!("write it like {name} = [{example}]"),
+            ),
+            _ => (
+                format!("`{path}`"),
+                format!("write it like {name} = {example}"),
+            ),
+        };
+        self.error(path, format!("{what} must be {wanted}, not {found}"), help);
     }
 
     pub(super) fn wrong_form(&self, path: &Path, wanted: &str, example: &str) {

@@ -221,11 +221,8 @@ impl<'a> Context<'a> {
     fn from(&self, raw: &[RawFrom]) -> Vec<String> {
         let sources: Vec<&str> = self.raw.sources.iter().map(|s| s.name.as_str()).collect();
         let source = |from: &RawFrom| {
-            if INGRESSES.contains(&from.name.as_str()) {
-                return Some(from.name.clone());
-            }
-            if sources.contains(&from.name.as_str()) {
-                return Some(format!("source:{}", from.name));
+            if let Some(origin) = origin(&from.name, &sources) {
+                return Some(origin);
             }
             let all = || INGRESSES.into_iter().chain(sources.iter().copied());
             let help = nearest(&from.name, all()).map_or_else(
@@ -336,6 +333,14 @@ impl<'a> Context<'a> {
         .find_map(|(word, path)| Some((word?, path)))?;
         Some((word, path.name("on_reject")))
     }
+}
+
+/// What an envelope's source is called, of an ingress kind or one of these sources.
+pub(super) fn origin(name: &str, sources: &[&str]) -> Option<String> {
+    if INGRESSES.contains(&name) {
+        return Some(name.to_owned());
+    }
+    sources.contains(&name).then(|| format!("source:{name}"))
 }
 
 /// A target's guarantee, and where it is written.

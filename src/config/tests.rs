@@ -1,3 +1,6 @@
+mod included;
+mod secrets;
+
 use super::settings::{DestinationKind, Retention, Retry};
 use super::*;
 use crate::door::identity::Scope;
@@ -390,188 +393,6 @@ fn problems_can_be_read_by_programs() {
     assert_eq!(json["problems"][1]["environment"], "CAUSEWAY__X");
 }
 
-/// A folder with files, `routes.toml` among them.
-fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (name, text) in files {
-        let file = folder.path().join(name);
-        std::fs::create_dir_all(file.parent().expect("a folder")).expect("it can be made");
-        std::fs::write(file, text).expect("it can be written");
-    }
-    let sources = Sources::file(folder.path().join("routes.toml"));
-    (folder, sources)
-}
-
-fn route(name: &str) -> String {
-    format!("[[routes]]\nname = {name:?}\ntopic = \"#\"\nto = [\"inbox\"]\n")
-}
-
-#[test]
-fn included_files_are_read_in_the_order_of_their_names() {
-    let main = format!("include = [\"z.toml\", \"r/*.toml\", \"r/b.toml\"]\n{FILE}");
-    let (_folder, sources) = folder(&[
-        ("routes.toml", &main),
-        ("z.toml", &route("z")),
-        ("r/b.toml", &route("b")),
-        ("r/a.toml", &route("a")),
-        ("r/.hidden.toml", "no TOML"),
-        ("r/a.toml.bak", "no TOML"),
-    ]);
-    let (settings, report) = load(&sources).unwrap_or_else(|report| panic!("{}", report.to_text()));
-    let names: Vec<&str> = settings.routes.iter().map(|r| r.name.as_str()).collect();
-    assert_eq!(names, ["all", "z", "a", "b"]);
-    let files: Vec<&str> = report
-        .files
-        .iter()
-        .filter_map(|file| file.rsplit('/').next())
-        .collect();
-    assert_eq!(files, ["routes.toml", "z.toml", "a.toml", "b.toml"]);
-}
-
-#[test]
-fn the_environment_stands_over_included_files_too() {
-    let main = format!("include = [\"more.toml\"]\n{FILE}");
-    let more = "[destinations.audit]\ntype = \"stream\"\nbacklog = \"1MiB\"\n";
-    let (_folder, mut sources) = folder(&[("routes.toml", &main), ("more.toml", more)]);
-    let name = "CAUSEWAY__DESTINATIONS__AUDIT__BACKLOG";
-    sources.environment = vec![(name.into(), "5MiB".into())];
-    let (settings, _) = load(&sources).unwrap_or_else(|report| panic!("{}", report.to_text()));
-    assert_eq!(settings.destinations[0].lane.backlog_bytes, 5 << 20);
-    sources.environment[0].1 = "big".into();
-    let report = check(&sources);
-    assert_eq!(report.problems[0].place, Place::Environment(name.into()));
-}
-
-#[test]
-fn problems_of_included_files_name_them() {
-    let main = format!("include = [\"more.toml\"]\n{FILE}");
-    let more = format!("\n{}guarantee = 1\n", route("more"));
-    let (folder, sources) = folder(&[("routes.toml", &main), ("more.toml", &more)]);
-    let json = check(&sources).to_json();
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    assert_eq!(json["file"], file("routes.toml").as_str());
-    assert_eq!(json["problems"][0]["file"], file("more.toml").as_str());
-    assert_eq!(json["problems"][0]["line"], 6);
-    assert_eq!(json["problems"][0]["column"], 13);
-}
-
-#[test]
-fn as_many_files_as_are_sensible_are_included() {
-    let mut files: Vec<(String, String)> = (0..1_001)
-        .map(|n| (format!("r/{n:04}.toml"), route(&format!("r{n}"))))
-        .collect();
-    files.push((
-        "routes.toml".into(),
-        format!("include = [\"r/*.toml\"]\n{FILE}"),
-    ));
-    let files: Vec<(&str, &str)> = files.iter().map(|(n, t)| (&**n, &**t)).collect();
-    let (folder, sources) = folder(&files);
-    let report = check(&sources);
-    let message = "more than 1000 files are included";
-    assert_eq!(report.problems.len(), 1, "{}", report.to_text());
-    assert_eq!(report.problems[0].message, message);
-    std::fs::remove_file(folder.path().join("r/0000.toml")).expect("it is there");
-    let (settings, _) = load(&sources).unwrap_or_else(|report| panic!("{}", report.to_text()));
-    assert_eq!(settings.routes.len(), 1_001);
-}
-
-/// A ConfigMap of Kubernetes: the files are links into a folder that is swapped.
-#[test]
-fn links_are_followed_and_pipes_are_not_read() {
-    use std::os::unix::fs::symlink;
-    let main = format!("include = [\"r/*.toml\"]\n{FILE}");
-    let real = route("linked");
-    let (folder, sources) = folder(&[("routes.toml", &main), ("r/..data/a.toml", &real)]);
-    let link = |to: &str, name: &str| symlink(to, folder.path().join(name)).expect("a link");
-    link("..data/a.toml", "r/a.toml");
-    let (settings, _) = load(&sources).unwrap_or_else(|report| panic!("{}", report.to_text()));
-    assert_eq!(settings.routes[1].name, "linked");
-    link("gone", "r/b.toml");
-    link("/dev/zero", "r/c.toml");
-    link("../routes.toml", "r/d.toml");
-    let text = check(&sources).to_text();
-    for words in ["b.toml can't be read", "c.toml is no file", "the very file"] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
-}
-
-/// What a RabbitMQ destination with this password is told, besides that it isn't built in.
-fn password(
-    folder: &tempfile::TempDir,
-    password: &str,
-    environment: &[(&str, &str)],
-) -> Vec<String> {
-    let text = format!(
-        "{FILE}\n[destinations.tasks]\ntype = \"rabbitmq\"\nurl = \"amqp://a\"\npassword = {password}\n"
-    );
-    let file = folder.path().join("routes.toml");
-    std::fs::write(&file, text).expect("it can be written");
-    let mut sources = Sources::file(file);
-    let variables = environment.iter();
-    sources.environment = variables.map(|(n, v)| ((*n).into(), (*v).into())).collect();
-    let problems = check(&sources).problems;
-    let messages = problems.into_iter().map(|p| p.message);
-    messages.filter(|m| !m.contains("not built in")).collect()
-}
-
-#[test]
-fn a_secret_is_read_from_where_it_is() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("s/secret");
-    std::fs::create_dir(folder.path().join("s")).expect("a folder");
-    let write = |text: &[u8], mode: u32| {
-        std::fs::write(&file, text).expect("it can be written");
-        let mode = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(&file, mode).expect("it is ours");
-    };
-    let said = |text: &str| password(&folder, text, &[("SECRET", "x"), ("EMPTY", "")]);
-    let beside = "{ file = \"s/secret\" }";
-    write(b"hunter2\n", 0o640);
-    assert_eq!(said(beside), [""; 0]);
-    assert_eq!(said(&format!("{{ file = {file:?} }}")), [""; 0]);
-    assert_eq!(said("{ env = \"SECRET\" }"), [""; 0]);
-    assert!(said("{ env = \"EMPTY\" }")[0].contains("EMPTY is empty"));
-    assert!(said("{ env = \"SECRETS\" }")[0].contains("SECRETS isn't set"));
-    assert!(said("\"hunter2\"")[0].contains("plain-text secret"));
-    write(b"hunter2", 0o644);
-    assert!(said(beside)[0].contains("\"s/secret\" can be read by everybody"));
-    write(b"\n", 0o600);
-    assert!(said(beside)[0].contains("is empty"));
-    write(b"\xff", 0o600);
-    assert!(said(beside)[0].contains("UTF-8"));
-    write(&[b'x'; 65_537], 0o600);
-    assert!(said(beside)[0].contains("more than 65536 bytes"));
-}
-
-#[test]
-fn a_secret_of_the_environment_is_text_and_no_plain_text_in_a_file() {
-    let text = format!("{FILE}\n[destinations.tasks]\ntype = \"rabbitmq\"\nurl = \"amqp://a\"\n");
-    for written in ["", "password = { env = \"X\" }\n"] {
-        let name = "CAUSEWAY__DESTINATIONS__TASKS__PASSWORD";
-        let config = config(&format!("{text}{written}"), &[(name, "111111")], &[]);
-        let report = check(&config.sources);
-        assert_eq!(report.problems.len(), 1, "{}", report.to_text());
-        assert!(report.problems[0].message.contains("not built in"));
-        assert!(!format!("{:?}", config.sources).contains("111111"));
-    }
-}
-
-#[test]
-fn a_secret_is_never_printed() {
-    let text = "password = \"hunter2\"";
-    let document = Document::parse(FileName::new(0, "a"), text).expect("TOML");
-    let sources = Sources::file("a");
-    let mut problems = Vec::new();
-    let whole = files::to_dict(&document, &mut problems);
-    let files = Files::one(document);
-    let layers = Layers::merge(whole, &sources, &mut problems);
-    let reader = Reader::new(&files, &layers, &sources);
-    let secret = secret::read_secret(&reader.root(), "password").expect("it is there");
-    assert_eq!(secret.expose(), "hunter2");
-    assert_eq!(format!("{secret} {secret:?}"), "*** ***");
-}
-
 #[test]
 fn a_route_becomes_what_it_says() {
     use crate::routing::{HeaderMatch, OnError, Span};
@@ -630,11 +451,15 @@ fn a_route_becomes_what_it_says() {
 
 #[test]
 fn a_route_can_take_from_a_source() {
-    let source = "[sources.clicks]\ntype = \"mqtt\"\ntopics = [\"a\"]\n";
+    let source = "[sources.clicks]\ntype = \"mqtt\"\nurl = \"mqtt://a\"\ntopics = [\"a\"]\n";
     let from = FILE.replace("to = [", "from = [\"clicks\"]\nto = [");
     let problems = bad(&format!("{from}{source}"), &[], &[]);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].message.contains("not built in"));
+    let origin = |name: &str| resolve::origin(name, &["clicks"]);
+    assert_eq!(origin("clicks").as_deref(), Some("source:clicks"));
+    assert_eq!(origin("grpc").as_deref(), Some("grpc"));
+    assert_eq!(origin("orders"), None);
 }
 
 #[cfg(feature = "faults")]

@@ -59,3 +59,69 @@ impl Generations {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{LaneId, RouteId};
+    use crate::routing::{Catalog, Unrouted};
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn generation(number: u64) -> Generation {
+        let catalog = Catalog {
+            routes: HashMap::new(),
+            lanes: HashMap::new(),
+            unrouted_route: RouteId(0),
+            door_lane: LaneId(0),
+        };
+        Generation {
+            number,
+            router: Router::new(&[], Unrouted::Drop, &catalog).expect("no routes are sound"),
+            identities: Identities::default(),
+            limits: Limits {
+                payload_bytes: 1,
+                headers: 1,
+                header_bytes: 1,
+                topic_bytes: 1,
+                topic_levels: 1,
+                connections: 1,
+                in_flight_bytes: 1,
+            },
+        }
+    }
+
+    /// What is queued, as the journal's queue: publishes by their generation, cuts as none.
+    #[test]
+    fn a_cut_stands_between_the_last_of_the_old_and_the_first_of_the_new() {
+        const LAST: u64 = 200;
+        let generations = Generations::new(generation(1));
+        let (queue, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let push = |entry: Option<u64>| queue.lock().expect("nobody panicked").push(entry);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let running = generations.running();
+                        let number = running.number;
+                        std::thread::yield_now();
+                        push(Some(number));
+                    }
+                });
+            }
+            for number in 2..=LAST {
+                generations.replace(generation(number), || push(None));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let mut expected = 1;
+        for entry in queue.into_inner().expect("nobody panicked") {
+            match entry {
+                None => expected += 1,
+                Some(number) => assert_eq!(number, expected),
+            }
+        }
+        assert_eq!(expected, LAST);
+    }
+}

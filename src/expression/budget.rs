@@ -12,8 +12,12 @@ pub const MAX_BUILT_BYTES: usize = 16 << 20;
 pub(super) const BYTES_A_STEP: usize = 64;
 /// Of bytes that are searched, or read as JSON.
 pub(super) const READ_BYTES_A_STEP: usize = 8;
+/// Of entries that are passed by to find one.
+pub(super) const PASSED_A_STEP: usize = 4;
 /// An error is made of allocations, and `||` can absorb many.
-const ERROR_STEPS: u64 = 8;
+const ERROR_STEPS: u64 = 16;
+/// What is allocated is freed, too.
+const ALLOCATION_STEPS: u64 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Budget {
@@ -44,8 +48,20 @@ impl Budget {
         self.charge((amount / a_step) as u64)
     }
 
+    /// For a name that so many entries are compared with.
+    pub fn charge_passed(&self, entries: usize, name: &str) -> Result<(), Fault> {
+        let each = 1 + name.len() / BYTES_A_STEP;
+        self.charge_part(entries.saturating_mul(each), PASSED_A_STEP)
+    }
+
     /// Before so many bytes are allocated.
     pub fn build(&self, bytes: usize) -> Result<(), Fault> {
+        self.charge(ALLOCATION_STEPS)?;
+        self.grow(bytes)
+    }
+
+    /// Before something that is allocated gets so many bytes larger.
+    pub fn grow(&self, bytes: usize) -> Result<(), Fault> {
         self.charge_part(bytes, BYTES_A_STEP)?;
         let built = self.built.get().saturating_add(bytes);
         if built <= MAX_BUILT_BYTES {

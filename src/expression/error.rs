@@ -87,20 +87,18 @@ impl fmt::Display for Kind {
 
 /// Why an expression has no value for an envelope. It names fields and headers, as the expression
 /// does, and never quotes what a payload or a header holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
+    #[error("the message has no payload")]
     NoPayload,
-    NotJson {
-        line: usize,
-        column: usize,
-    },
-    PayloadTooDeep {
-        limit: usize,
-    },
+    #[error("the payload is not JSON that can be read (line {line}, column {column})")]
+    NotJson { line: usize, column: usize },
+    #[error("the payload is nested deeper than {limit} levels")]
+    PayloadTooDeep { limit: usize },
     /// Which of the two counts differs between readers of JSON: none does.
-    Twice {
-        path: String,
-    },
+    #[error("`{path}` stands twice in the payload")]
+    Twice { path: String },
+    #[error("{}", missing(path, test, parent.as_ref()))]
     MissingField {
         /// As the expression names it: `payload.customer.id`.
         path: String,
@@ -109,63 +107,56 @@ pub enum EvalError {
         /// Where it should be is something else: that, and what it is.
         parent: Option<(String, Kind)>,
     },
-    MissingHeader {
-        name: String,
-    },
-    /// The topic doesn't bind it.
-    MissingLevel {
-        name: String,
-    },
-    /// Something that may be null is needed.
-    Null {
-        what: String,
-    },
+    #[error(
+        "the message has no header `{name}`; where it may be missing, ask first: `{} in headers && …`",
+        quoted(name)
+    )]
+    MissingHeader { name: String },
+    #[error("the topic binds no level `{name}`")]
+    MissingLevel { name: String },
+    #[error("{what} is null, and a value is needed")]
+    Null { what: String },
+    #[error("{}", unfit(operator, *left, *right))]
     Operands {
         operator: &'static str,
         left: Kind,
         right: Kind,
     },
     /// The wrong type of one value.
+    #[error("{what} must be {expected}, and is {found}")]
     Type {
         what: String,
         expected: &'static str,
         found: Kind,
     },
-    NotUtf8 {
-        what: String,
-    },
-    /// A whole number of the payload that 64 bits don't hold.
-    HugeNumber {
-        operator: &'static str,
-    },
-    Overflow {
-        operator: &'static str,
-    },
+    #[error("{what} is not text: its bytes aren't UTF-8")]
+    NotUtf8 { what: String },
+    #[error(
+        "`{operator}` meets a whole number of the payload beyond 64 bits; `double(…)` makes it one that can be reckoned with"
+    )]
+    HugeNumber { operator: &'static str },
+    #[error("`{operator}` gives a whole number beyond 64 bits; `double(…)` has room for it")]
+    Overflow { operator: &'static str },
+    #[error("a whole number is divided by zero")]
     DivisionByZero,
-    Index {
-        len: usize,
-    },
+    #[error("the index is outside the list, which has {len} entries (the first is 0)")]
+    Index { len: usize },
+    #[error("an object has no such key; where it may be missing, ask first: `KEY in OBJECT && …`")]
     MissingKey,
+    #[error("a key stands twice in one `{{…}}`")]
     DuplicateKey,
-    Conversion {
-        from: Kind,
-        to: &'static str,
-    },
-    /// What JSON has no form for.
-    NoJson {
-        found: &'static str,
-    },
-    TooDeep {
-        limit: usize,
-    },
+    #[error("{from} has no form as {to}, or not this value of it")]
+    Conversion { from: Kind, to: &'static str },
+    #[error("JSON has no form for {found}")]
+    NoJson { found: &'static str },
+    #[error("a value is nested deeper than {limit} levels")]
+    TooDeep { limit: usize },
     /// The steps of all that was evaluated for this envelope.
-    Budget {
-        limit: u64,
-    },
+    #[error("the expressions need more than {limit} steps for this message")]
+    Budget { limit: u64 },
     /// The bytes that were built for this envelope.
-    TooLarge {
-        limit: usize,
-    },
+    #[error("the expressions build more than {limit} bytes for this message")]
+    TooLarge { limit: usize },
 }
 
 /// Errors are rare and large: boxed, they don't slow values down.
@@ -190,108 +181,29 @@ impl EvalError {
     }
 }
 
-impl std::error::Error for EvalError {}
-
-impl fmt::Display for EvalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPayload => f.write_str("the message has no payload"),
-            Self::NotJson { line, column } => write!(
-                f,
-                "the payload is not JSON that can be read (line {line}, column {column})"
-            ),
-            Self::PayloadTooDeep { limit } => {
-                write!(f, "the payload is nested deeper than {limit} levels")
-            }
-            Self::Twice { path } => write!(f, "`{path}` stands twice in the payload"),
-            Self::MissingField { path, test, parent } => {
-                write_missing(f, path, test, parent.as_ref())
-            }
-            Self::MissingHeader { name } => write!(
-                f,
-                "the message has no header `{name}`; where it may be missing, ask first: `{} in headers && …`",
-                quoted(name)
-            ),
-            Self::MissingLevel { name } => write!(f, "the topic binds no level `{name}`"),
-            Self::Null { what } => write!(f, "{what} is null, and a value is needed"),
-            Self::Operands {
-                operator,
-                left,
-                right,
-            } => write_operands(f, operator, *left, *right),
-            Self::Type {
-                what,
-                expected,
-                found,
-            } => write!(f, "{what} must be {expected}, and is {found}"),
-            Self::NotUtf8 { what } => write!(f, "{what} is not text: its bytes aren't UTF-8"),
-            Self::HugeNumber { operator } => write!(
-                f,
-                "`{operator}` meets a whole number of the payload beyond 64 bits; `double(…)` makes it one that can be reckoned with"
-            ),
-            Self::Overflow { operator } => write!(
-                f,
-                "`{operator}` gives a whole number beyond 64 bits; `double(…)` has room for it"
-            ),
-            Self::DivisionByZero => f.write_str("a whole number is divided by zero"),
-            Self::Index { len } => write!(
-                f,
-                "the index is outside the list, which has {len} entries (the first is 0)"
-            ),
-            Self::MissingKey => f.write_str(
-                "an object has no such key; where it may be missing, ask first: `KEY in OBJECT && …`",
-            ),
-            Self::DuplicateKey => f.write_str("a key stands twice in one `{…}`"),
-            Self::Conversion { from, to } => {
-                write!(f, "{from} has no form as {to}, or not this value of it")
-            }
-            Self::NoJson { found } => write!(f, "JSON has no form for {found}"),
-            Self::TooDeep { limit } => write!(f, "a value is nested deeper than {limit} levels"),
-            Self::Budget { limit } => write!(
-                f,
-                "the expressions need more than {limit} steps for this message"
-            ),
-            Self::TooLarge { limit } => write!(
-                f,
-                "the expressions build more than {limit} bytes for this message"
-            ),
-        }
-    }
-}
-
-fn write_missing(
-    f: &mut fmt::Formatter<'_>,
-    path: &str,
-    test: &str,
-    parent: Option<&(String, Kind)>,
-) -> fmt::Result {
-    match path.strip_prefix("payload.") {
-        Some(rest) => write!(f, "the payload has no `{rest}`")?,
-        None => write!(f, "there is no `{path}`")?,
-    }
+fn missing(path: &str, test: &str, parent: Option<&(String, Kind)>) -> String {
+    let missing = match path.strip_prefix("payload.") {
+        Some(rest) => format!("the payload has no `{rest}`"),
+        None => format!("there is no `{path}`"),
+    };
     match parent {
-        Some((parent, found)) => write!(f, ": `{parent}` is {found}"),
-        None => write!(f, "; where it may be missing, ask first: `{test} && …`"),
+        Some((parent, found)) => format!("{missing}: `{parent}` is {found}"),
+        None => format!("{missing}; where it may be missing, ask first: `{test} && …`"),
     }
 }
 
-fn write_operands(
-    f: &mut fmt::Formatter<'_>,
-    operator: &str,
-    left: Kind,
-    right: Kind,
-) -> fmt::Result {
-    write!(f, "`{operator}` can't stand between {left} and {right}")?;
+fn unfit(operator: &str, left: Kind, right: Kind) -> String {
     let is_number = |kind| matches!(kind, Kind::Int | Kind::Uint | Kind::Double);
-    match (left, right) {
+    let help = match (left, right) {
         (Kind::Text, other) | (other, Kind::Text) if operator == "+" && is_number(other) => {
-            f.write_str("; write `string(…)` around the number")
+            "; write `string(…)` around the number"
         }
-        (left, right) if is_number(left) && is_number(right) && left != right => {
-            f.write_str("; write `double(…)` or `int(…)` around one of them")
+        _ if is_number(left) && is_number(right) && left != right => {
+            "; write `double(…)` or `int(…)` around one of them"
         }
-        _ => Ok(()),
-    }
+        _ => "",
+    };
+    format!("`{operator}` can't stand between {left} and {right}{help}")
 }
 
 /// As a text of CEL.

@@ -5,7 +5,7 @@
 
 mod write;
 
-use super::budget::{Budget, READ_BYTES_A_STEP};
+use super::budget::{Budget, PASSED_A_STEP, READ_BYTES_A_STEP};
 use super::error::{EvalError, Fault};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -14,8 +14,8 @@ pub(super) use write::{Writer, number_text};
 /// How deep a payload may be nested that expressions read: what `serde_json` allows, which counts
 /// the same.
 pub const MAX_PAYLOAD_DEPTH: usize = 127;
-/// Of entries that are passed by to find one.
-const PASSED_A_STEP: usize = 4;
+/// Of a text, besides its node.
+const TEXT_STEPS: u64 = 1;
 /// From here on a whole number may be rounded when it is read as a double.
 const EXACT_BELOW: f64 = 9_223_372_036_854_775_808.0;
 
@@ -205,7 +205,7 @@ impl<'d> Ref<'d> {
         let Node::Map { len, .. } = self.node() else {
             return Ok(Field::NoMap);
         };
-        budget.charge_part(len as usize, PASSED_A_STEP)?;
+        budget.charge_passed(len as usize, name)?;
         let mut found = Field::Absent;
         for (key, value) in self.entries() {
             if key == name {
@@ -306,17 +306,22 @@ struct Reading<'b> {
 }
 
 impl Reading<'_> {
-    fn push<E: serde::de::Error>(&mut self, node: Node) -> Result<usize, E> {
-        if let Err(fault) = self.budget.charge(1) {
+    fn charge<E: serde::de::Error>(&mut self, steps: u64) -> Result<(), E> {
+        self.budget.charge(steps).map_err(|fault| {
             self.stopped = Some(fault);
-            return Err(E::custom("too many steps"));
-        }
+            E::custom("too many steps")
+        })
+    }
+
+    fn push<E: serde::de::Error>(&mut self, node: Node) -> Result<usize, E> {
+        self.charge(1)?;
         self.doc.nodes.push(node);
         Ok(self.doc.nodes.len() - 1)
     }
 
     fn push_text<E: serde::de::Error>(&mut self, text: &str) -> Result<(), E> {
         let span = self.doc.push_text(text);
+        self.charge(TEXT_STEPS)?;
         self.push(Node::Text(span)).map(drop)
     }
 

@@ -146,8 +146,9 @@ fn in_our_words(source: &str, error: Option<&ParseError>) -> CompileError {
         return CompileError::new(range, "the expression ends too early")
             .help("something is missing behind it");
     }
-    let shown: String = token.chars().take(SHOWN_CHARS).collect();
-    let message = format!("`{}` is not expected here", shown.escape_debug());
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    let shown: String = token.chars().take(SHOWN_CHARS).map(plain).collect();
+    let message = format!("`{shown}` is not expected here");
     CompileError::new(range, message)
         .help("an operator, a comma or a quote may be missing before it")
 }

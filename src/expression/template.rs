@@ -126,7 +126,7 @@ impl Template {
                 Part::Program(program) => append(program, scope, out, keeps_bytes)?,
             }
         }
-        scope.budget().build(out.len()).map_err(|fault| *fault)
+        scope.budget().grow(out.len()).map_err(|fault| *fault)
     }
 }
 
@@ -139,7 +139,7 @@ fn append(
     let value = program.value(scope).map_err(|fault: Fault| *fault)?;
     match &value {
         Value::Text(text) => {
-            scope.budget().build(text.len()).map_err(|fault| *fault)?;
+            scope.budget().grow(text.len()).map_err(|fault| *fault)?;
             out.extend_from_slice(text.as_bytes());
         }
         Value::Bytes(bytes) if keeps_bytes => out.extend_from_slice(bytes),

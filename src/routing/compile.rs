@@ -23,16 +23,19 @@ pub enum CompileError {
     Unfit { route: String, reason: String },
 }
 
-/// What a plan needs of a route, close together: most routes have nothing in the boxes.
+/// What a plan needs of a route: a line of memory, because of ten thousand each plan meets others.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Route {
     pub(super) id: RouteId,
     pub(super) ack: Ack,
-    pub(super) ack_timeout: Duration,
     pub(super) stop: bool,
-    pub(super) asked: Option<Box<Asked>>,
+    /// The index doesn't hold all that it asks for.
+    pub(super) is_checked: bool,
+    pub(super) ack_timeout: Duration,
     pub(super) programs: Option<Box<Programs>>,
-    pub(super) targets: Box<[RouteTarget]>,
+    first: RouteTarget,
+    others: Box<[RouteTarget]>,
 }
 
 /// What is evaluated for a route, beside the fields of its targets.
@@ -45,11 +48,14 @@ pub(super) struct Programs {
     pub(super) binds: bool,
 }
 
-/// What only errors and explanations need of a route.
+/// The rest of a route: what it asks for, and what errors and explanations call it.
 #[derive(Clone, Debug)]
 pub(super) struct Label {
     pub(super) name: String,
     pub(super) pattern: Pattern,
+    pub(super) asked: Asked,
+    /// Of its targets.
+    pub(super) destinations: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,9 +65,34 @@ pub(super) struct RouteTarget {
     pub(super) on_full: OnFull,
     /// Some target makes this lane strict: it delivers in journal order and can't delay.
     pub(super) strict: bool,
-    pub(super) destination: Box<str>,
     /// None: all as the envelope has it.
     pub(super) fields: Option<Box<Fields>>,
+}
+
+impl Route {
+    pub(super) fn targets(&self) -> impl Iterator<Item = &RouteTarget> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    pub(super) fn target_count(&self) -> usize {
+        1 + self.others.len()
+    }
+}
+
+impl Label {
+    pub(super) fn of(spec: &RouteSpec) -> Self {
+        let destinations = spec.targets.iter().map(|t| t.destination.clone());
+        Self {
+            name: spec.name.clone(),
+            pattern: spec.pattern.clone(),
+            asked: Asked {
+                from: spec.from.clone(),
+                headers: spec.headers.iter().map(lower).collect(),
+                headers_any: spec.headers_any.iter().map(lower).collect(),
+            },
+            destinations: destinations.collect(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -160,33 +191,31 @@ pub(super) fn strict(specs: &[RouteSpec]) -> HashSet<&str> {
         .collect()
 }
 
-/// A route, and whether it asks for more than its topic.
 pub(super) fn compile(
     spec: &RouteSpec,
+    label: &Label,
     strict: &HashSet<&str>,
     catalog: &Catalog,
 ) -> Result<Route, CompileError> {
-    if spec.targets.is_empty() {
-        return Err(CompileError::NoTargets(spec.name.clone()));
-    }
     let id = catalog.routes.get(&spec.name);
     let id = *id.ok_or_else(|| CompileError::UnknownRoute(spec.name.clone()))?;
     let targets = spec.targets.iter();
     let targets = targets.map(|target| compile_target(&spec.name, target, strict, catalog));
-    let targets: Box<[RouteTarget]> = targets.collect::<Result<_, _>>()?;
-    let asked = Asked {
-        from: spec.from.clone(),
-        headers: spec.headers.iter().map(lower).collect(),
-        headers_any: spec.headers_any.iter().map(lower).collect(),
-    };
+    let mut targets: Vec<RouteTarget> = targets.collect::<Result<_, _>>()?;
+    let programs = programs(spec, &targets);
+    if targets.is_empty() {
+        return Err(CompileError::NoTargets(spec.name.clone()));
+    }
+    let first = targets.remove(0);
     Ok(Route {
         id,
         ack: spec.ack,
-        ack_timeout: spec.ack_timeout,
         stop: spec.stop,
-        asked: (!asked.is_nothing()).then(|| Box::new(asked)),
-        programs: programs(spec, &targets),
-        targets,
+        is_checked: !label.asked.is_indexed(),
+        ack_timeout: spec.ack_timeout,
+        programs,
+        first,
+        others: targets.into(),
     })
 }
 
@@ -234,7 +263,14 @@ fn compile_target(
         guarantee: spec.guarantee,
         on_full: spec.on_full,
         strict: strict.contains(destination.as_str()),
-        destination: destination.as_str().into(),
         fields: (!fields.is_empty()).then(|| Box::new(fields)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_route_is_a_line_of_memory() {
+        assert_eq!(size_of::<super::Route>(), 64);
+    }
 }

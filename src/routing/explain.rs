@@ -3,7 +3,7 @@
 //! What lives here: the explanation as a value. What must not: another way to a plan; it hears what
 //! happens on the one that there is.
 
-use super::compile::Route;
+use super::compile::Label;
 use super::index::{Unmet, first_unmet};
 use super::pattern::Mismatch;
 use super::router::{Arrival, Routed, Router, Skip, Witness};
@@ -171,13 +171,13 @@ impl Router {
                 Why::Stopped { by }
             }
         };
-        let routes = self.routes.iter().zip(&self.labels).zip(0..);
+        let routes = self.labels.iter().zip(0..);
         let others = routes.filter(|(_, number)| notes.matched.binary_search(number).is_err());
-        let told = others.map(|((route, label), number)| {
+        let told = others.map(|(label, number)| {
             let mismatch = label.pattern.mismatch(&arrival.envelope.topic);
             let why = mismatch
                 .map(Why::Topic)
-                .or_else(|| why_not(route, arrival.envelope))
+                .or_else(|| why_not(label, arrival.envelope))
                 .or_else(|| notes.unmatched.get(&number).cloned())
                 .unwrap_or_else(behind);
             (label.name.clone(), why)
@@ -193,9 +193,10 @@ impl Router {
             let mut matched = notes.matched.iter().map(|number| *number as usize);
             let number = matched.find(|number| self.routes[*number].id == target.route);
             let of_route = number.and_then(|number| {
-                let mut targets = self.routes[number].targets.iter();
-                let of_route = targets.find(|of_route| of_route.lane == target.lane)?;
-                Some((&*self.labels[number].name, &*of_route.destination))
+                let mut targets = self.routes[number].targets();
+                let nth = targets.position(|of_route| of_route.lane == target.lane)?;
+                let label = &self.labels[number];
+                Some((&*label.name, &*label.destinations[nth]))
             });
             let (route, destination) = of_route.unwrap_or((DOOR_NAME, DOOR_NAME));
             NamedTarget {
@@ -208,8 +209,8 @@ impl Router {
     }
 }
 
-fn why_not(route: &Route, envelope: &Envelope) -> Option<Why> {
-    let asked = route.asked.as_deref()?;
+fn why_not(label: &Label, envelope: &Envelope) -> Option<Why> {
+    let asked = &label.asked;
     Some(match first_unmet(asked, envelope)? {
         Unmet::From => Why::From {
             source: envelope.source.to_string(),

@@ -9,37 +9,46 @@
 //! topic, source and headers fit; conditions that the index doesn't hold may make it more.
 
 mod conditions;
+mod edges;
 
 use super::pattern::{Level, Pattern};
 use crate::message::Envelope;
 use conditions::Conditions;
 pub(super) use conditions::{Asked, Unmet, first_unmet};
-use hashbrown::{DefaultHashBuilder, HashTable};
-use std::hash::BuildHasher;
+use edges::Edges;
 
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     nodes: Vec<Node>,
-    hasher: DefaultHashBuilder,
+    literals: Edges,
     conditions: Conditions,
 }
 
 type NodeId = u32;
 const ROOT: NodeId = 0;
 
-#[derive(Clone, Debug, Default)]
+/// Small: of a large table every plan meets others.
+#[derive(Clone, Copy, Debug, Default)]
 struct Node {
-    literals: HashTable<(Box<str>, NodeId)>,
-    /// Behind `+` or `{name}`.
-    one: Option<NodeId>,
+    /// Behind `+` or `{name}`. The root is behind nothing: 0 is none.
+    one: NodeId,
     /// Behind `#`.
-    many: Option<NodeId>,
+    many: NodeId,
+    end: End,
     /// Stands behind a `#`, which takes any number of levels more.
     is_many: bool,
     /// This node or one above it `is_many`: it may be reached in several ways.
     below_many: bool,
-    /// The routes whose patterns end here.
-    group: Option<conditions::NodeId>,
+}
+
+/// The routes whose patterns end at a node.
+#[derive(Clone, Copy, Debug, Default)]
+enum End {
+    #[default]
+    Nothing,
+    /// The only one, which asks for no more.
+    Route(u32),
+    Group(conditions::NodeId),
 }
 
 /// Reused from plan to plan, so that finding allocates nothing.
@@ -59,20 +68,34 @@ pub(super) struct Scratch {
 impl Index {
     /// A route's number is its place.
     pub(super) fn new<'a>(routes: impl Iterator<Item = (&'a Pattern, &'a Asked)>) -> Self {
-        let mut index = Self {
+        let mut building = Building {
             nodes: vec![Node::default()],
-            hasher: DefaultHashBuilder::default(),
-            conditions: Conditions::default(),
+            literals: edges::Building::default(),
         };
-        let mut building = conditions::Building::default();
+        let mut conditions = conditions::Building::default();
         for (number, (pattern, asked)) in routes.enumerate() {
-            let end = index.path(pattern);
-            let group = &mut index.nodes[end as usize].group;
-            let group = *group.get_or_insert_with(|| building.group());
-            building.add(group, number as u32, asked);
+            let at = building.path(pattern);
+            let end = &mut building.nodes[at as usize].end;
+            let group = match *end {
+                End::Group(group) => group,
+                _ => conditions.group(),
+            };
+            *end = End::Group(group);
+            conditions.add(group, number as u32, asked);
         }
-        index.conditions = building.build();
-        index
+        let conditions = conditions.build();
+        for node in &mut building.nodes {
+            if let End::Group(group) = node.end
+                && let Some(route) = conditions.sole(group)
+            {
+                node.end = End::Route(route);
+            }
+        }
+        Self {
+            nodes: building.nodes,
+            literals: building.literals.build(),
+            conditions,
+        }
     }
 
     /// Leaves the numbers of the routes in `scratch.found`.
@@ -86,8 +109,10 @@ impl Index {
             ..
         } = scratch;
         for node in reached.iter() {
-            if let Some(group) = self.nodes[*node as usize].group {
-                self.conditions.find(group, envelope, name, found);
+            match self.nodes[*node as usize].end {
+                End::Nothing => {}
+                End::Route(route) => found.push(route),
+                End::Group(group) => self.conditions.find(group, envelope, name, found),
             }
         }
         // Each group gives its own in order, and some of them twice.
@@ -103,34 +128,32 @@ impl Index {
             scratch.seen.resize(self.nodes.len(), 0);
         }
         let hides = topic.starts_with('$');
+        let root = &self.nodes[ROOT as usize];
         scratch.reached.clear();
         scratch.reached.push(ROOT);
-        scratch.reached.extend(self.root().many.filter(|_| !hides));
+        if root.many != ROOT && !hides {
+            scratch.reached.push(root.many);
+        }
         for (depth, part) in topic.split('/').enumerate() {
             scratch.level += 1;
             scratch.next.clear();
-            let hash = self.hasher.hash_one(part);
+            let hashed = self.literals.hashed(part.as_bytes());
             for at in 0..scratch.reached.len() {
                 let reached = scratch.reached[at];
                 let node = &self.nodes[reached as usize];
                 if node.is_many {
                     self.enter(reached, scratch);
                 }
-                let literal = node.literals.find(hash, |(literal, _)| **literal == *part);
-                if let Some((_, child)) = literal {
-                    self.enter(*child, scratch);
+                if let Some(child) = self.literals.find(reached, hashed) {
+                    self.enter(child, scratch);
                 }
                 // A leading wildcard never matches `$…`.
-                if let Some(child) = node.one.filter(|_| depth > 0 || !hides) {
-                    self.enter(child, scratch);
+                if node.one != ROOT && (depth > 0 || !hides) {
+                    self.enter(node.one, scratch);
                 }
             }
             std::mem::swap(&mut scratch.reached, &mut scratch.next);
         }
-    }
-
-    fn root(&self) -> &Node {
-        &self.nodes[ROOT as usize]
     }
 
     /// Adds a node to the next level's, once, and with it the `#` behind it, which may take nothing.
@@ -144,11 +167,19 @@ impl Index {
             *seen = scratch.level;
         }
         scratch.next.push(id);
-        if let Some(many) = node.many {
-            self.enter(many, scratch);
+        if node.many != ROOT {
+            self.enter(node.many, scratch);
         }
     }
+}
 
+/// The trie in the making.
+struct Building {
+    nodes: Vec<Node>,
+    literals: edges::Building,
+}
+
+impl Building {
     /// The node where a pattern ends; made if it isn't there.
     fn path(&mut self, pattern: &Pattern) -> NodeId {
         let levels = pattern.levels().iter();
@@ -157,27 +188,22 @@ impl Index {
 
     fn child(&mut self, parent: NodeId, level: &Level) -> NodeId {
         let fresh = self.nodes.len() as NodeId;
-        let Self { nodes, hasher, .. } = self;
         let is_many = *level == Level::Many;
-        let node = &mut nodes[parent as usize];
+        let node = &mut self.nodes[parent as usize];
         let below_many = node.below_many || is_many;
-        let child = match level {
-            Level::One | Level::Named(_) => *node.one.get_or_insert(fresh),
-            Level::Many => *node.many.get_or_insert(fresh),
-            Level::Literal(literal) => {
-                let entry = node.literals.entry(
-                    hasher.hash_one(literal.as_str()),
-                    |(known, _)| **known == **literal,
-                    |(known, _)| hasher.hash_one(&**known),
-                );
-                entry
-                    .or_insert_with(|| (literal.as_str().into(), fresh))
-                    .get()
-                    .1
+        let only = |child: &mut NodeId| {
+            if *child == ROOT {
+                *child = fresh;
             }
+            *child
+        };
+        let child = match level {
+            Level::One | Level::Named(_) => only(&mut node.one),
+            Level::Many => only(&mut node.many),
+            Level::Literal(literal) => self.literals.step(parent, literal.as_bytes(), fresh),
         };
         if child == fresh {
-            nodes.push(Node {
+            self.nodes.push(Node {
                 is_many,
                 below_many,
                 ..Node::default()

@@ -1,7 +1,7 @@
 //! One target of one route becomes what it is for one envelope, and is checked: what surely can't
 //! be delivered is known at the door.
 
-use super::compile::{Field, Fields, RouteTarget};
+use super::compile::{Field, Fields, Label, RouteTarget};
 use super::router::{Arrival, PlanLimits};
 use super::words;
 use crate::clock::parse_duration;
@@ -9,6 +9,28 @@ use crate::expression::{EvalError, Scope, Template};
 use crate::message::{Guarantee, Header, MessageId, Refusal, RouteId, Target};
 use bytes::Bytes;
 use std::time::Duration;
+
+/// Which target of which route.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) route: RouteId,
+    pub(super) label: &'a Label,
+    pub(super) nth: usize,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn destination(self) -> &'a str {
+        &self.label.destinations[self.nth]
+    }
+
+    fn strict_words(self) -> String {
+        format!(
+            "the destination {:?} delivers in the order of acceptance, because a route sends to it \
+             exactly_once",
+            self.destination()
+        )
+    }
+}
 
 /// Why a target can't be planned as it is.
 #[derive(Debug)]
@@ -50,14 +72,14 @@ impl RouteTarget {
     /// `payload` is what the route's `transform` made.
     pub(super) fn render(
         &self,
-        route: RouteId,
+        place: Place<'_>,
         arrival: &Arrival<'_, '_>,
         scope: &Scope<'_>,
         payload: Option<&Bytes>,
         limits: &PlanLimits,
     ) -> Result<Target, Failure> {
-        self.check_id(arrival)?;
-        let mut target = Target::to(route, self.lane, self.guarantee);
+        self.check_id(place, arrival)?;
+        let mut target = Target::to(place.route, self.lane, self.guarantee);
         target.expires_at = arrival.envelope.expires_at;
         target.payload = payload.cloned();
         let mut delay = None;
@@ -69,11 +91,11 @@ impl RouteTarget {
         if self.strict && later.is_some() {
             return Err(Failure::Refused(Refusal::Malformed(format!(
                 "it can't be delayed: {}",
-                self.strict_words()
+                place.strict_words()
             ))));
         }
         if self.strict && delay.is_some() {
-            return Err(Unfit::new("delay", self.strict_words()).into());
+            return Err(Unfit::new("delay", place.strict_words()).into());
         }
         target.not_before = later.max(delay.map(|delay| arrival.now.plus(delay)));
         Ok(target)
@@ -82,33 +104,25 @@ impl RouteTarget {
     /// To the dead letters, as it was received.
     pub(super) fn bury(
         &self,
-        route: RouteId,
+        place: Place<'_>,
         arrival: &Arrival<'_, '_>,
         reason: String,
     ) -> Result<Target, Refusal> {
-        self.check_id(arrival)?;
-        let mut target = Target::to(route, self.lane, self.guarantee);
+        self.check_id(place, arrival)?;
+        let mut target = Target::to(place.route, self.lane, self.guarantee);
         target.expires_at = arrival.envelope.expires_at;
         target.dead_letter = Some(reason);
         Ok(target)
     }
 
-    fn check_id(&self, arrival: &Arrival<'_, '_>) -> Result<(), Refusal> {
+    fn check_id(&self, place: Place<'_>, arrival: &Arrival<'_, '_>) -> Result<(), Refusal> {
         if self.guarantee == Guarantee::ExactlyOnce && *arrival.id == MessageId::None {
             return Err(Refusal::IdNeeded(format!(
                 "a route sends it exactly_once to the destination {:?}",
-                self.destination
+                place.destination()
             )));
         }
         Ok(())
-    }
-
-    fn strict_words(&self) -> String {
-        format!(
-            "the destination {:?} delivers in the order of acceptance, because a route sends to it \
-             exactly_once",
-            self.destination
-        )
     }
 }
 

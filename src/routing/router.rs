@@ -3,8 +3,8 @@
 
 use super::compile::{Label, Programs, Route, compile, strict};
 use super::explain::Why;
-use super::index::{Asked, Index, Scratch, first_unmet};
-use super::render::Failure;
+use super::index::{Index, Scratch, first_unmet};
+use super::render::{Failure, Place};
 use super::{CompileError, OnError, OnFull, RouteSpec, Unrouted, words};
 use crate::clock::Wall;
 use crate::expression::{Scope, Transformed};
@@ -152,20 +152,13 @@ impl Router {
         limits: PlanLimits,
     ) -> Result<Self, CompileError> {
         let strict = strict(specs);
-        let routes: Vec<Route> = specs
+        let labels: Vec<Label> = specs.iter().map(Label::of).collect();
+        let routes = specs
             .iter()
-            .map(|spec| compile(spec, &strict, catalog))
+            .zip(&labels)
+            .map(|(spec, label)| compile(spec, label, &strict, catalog))
             .collect::<Result<_, _>>()?;
-        let label = |spec: &RouteSpec| Label {
-            name: spec.name.clone(),
-            pattern: spec.pattern.clone(),
-        };
-        let labels: Vec<Label> = specs.iter().map(label).collect();
-        let nothing = Asked::default();
-        let asked = routes
-            .iter()
-            .map(|route| route.asked.as_deref().unwrap_or(&nothing));
-        let index = Index::new(labels.iter().map(|label| &label.pattern).zip(asked));
+        let index = Index::new(labels.iter().map(|label| (&label.pattern, &label.asked)));
         Ok(Self {
             routes,
             labels,
@@ -218,9 +211,11 @@ impl Router {
         let mut draft = Draft::new(self.limits);
         for number in found {
             let route = &self.routes[*number as usize];
-            let asked = route.asked.as_ref();
-            if asked.is_some_and(|asked| first_unmet(asked, arrival.envelope).is_some()) {
-                continue;
+            if route.is_checked {
+                let asked = &self.labels[*number as usize].asked;
+                if first_unmet(asked, arrival.envelope).is_some() {
+                    continue;
+                }
             }
             witness.begun(*number);
             let matched = self.apply(*number, arrival, &mut draft, witness)?;
@@ -379,22 +374,21 @@ impl Applying<'_, '_> {
         draft: &mut Draft,
         witness: &mut impl Witness,
     ) -> Result<(), Refusal> {
-        for of_route in &self.route.targets {
-            let id = self.route.id;
-            let rendered = of_route.render(id, self.arrival, scope, payload, self.limits);
+        for (nth, of_route) in self.route.targets().enumerate() {
+            let place = self.place(nth);
+            let rendered = of_route.render(place, self.arrival, scope, payload, self.limits);
             let target = match rendered {
                 Ok(target) => target,
                 Err(Failure::Refused(refusal)) => return Err(refusal),
                 Err(Failure::Unfit(unfit)) => {
-                    let destination = &*of_route.destination;
-                    let reason = unfit.of_target(destination);
+                    let reason = unfit.of_target(place.destination());
                     match on_error {
                         OnError::Reject => return Err(self.refused(reason)),
                         OnError::Skip => {
-                            witness.skipped(self.skip(Some(destination), reason));
+                            witness.skipped(self.skip(Some(place.destination()), reason));
                             continue;
                         }
-                        OnError::DeadLetter => of_route.bury(id, self.arrival, reason)?,
+                        OnError::DeadLetter => of_route.bury(place, self.arrival, reason)?,
                     }
                 }
             };
@@ -404,11 +398,19 @@ impl Applying<'_, '_> {
     }
 
     fn bury_all(&self, reason: &str, draft: &mut Draft) -> Result<(), Refusal> {
-        for of_route in &self.route.targets {
-            let target = of_route.bury(self.route.id, self.arrival, reason.to_owned())?;
+        for (nth, of_route) in self.route.targets().enumerate() {
+            let target = of_route.bury(self.place(nth), self.arrival, reason.to_owned())?;
             draft.add(self.route, target, of_route.on_full, self.arrival.envelope)?;
         }
         Ok(())
+    }
+
+    fn place(&self, nth: usize) -> Place<'_> {
+        Place {
+            route: self.route.id,
+            label: self.label,
+            nth,
+        }
     }
 
     fn refused(&self, reason: String) -> Refusal {
@@ -465,8 +467,8 @@ impl Draft {
             });
         }
         if self.targets.is_empty() {
-            self.targets.reserve_exact(route.targets.len());
-            self.on_full.reserve_exact(route.targets.len());
+            self.targets.reserve_exact(route.target_count());
+            self.on_full.reserve_exact(route.target_count());
         }
         self.ack = self.ack.max(Some((route.ack, route.ack_timeout)));
         self.bytes += rendered_bytes(&target);

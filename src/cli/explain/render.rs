@@ -119,7 +119,7 @@ fn planned(out: &mut String, target: &PlannedTarget, colour: bool) {
         DeliveryIdAnswer::Is(id) => id.clone(),
         DeliveryIdAnswer::New => "a new one at each publish: the message has no id".to_owned(),
         DeliveryIdAnswer::Unknown => {
-            "no journal is here: the running gateway knows it (--live)".to_owned()
+            "not known here: the running gateway tells it (--live)".to_owned()
         }
     };
     field("delivery id", delivery);

@@ -7,6 +7,7 @@ use crate::config::document::Focus;
 use crate::config::path::Path;
 use crate::config::raw::{INGRESSES, Raw, RawRoute};
 use crate::config::reader::Reader;
+use crate::expression::Program;
 use crate::routing::Pattern;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub(in crate::config) fn warn_of_routes(raw: &Raw, reader: &Reader<'_>) {
             );
         }
     }
+    warn_of_names(raw, reader);
     warn_of_shadows(raw, reader);
     warn_of_collisions(raw, reader);
 }
@@ -55,6 +57,28 @@ fn warn_of_origins(raw: &Raw, route: &RawRoute, reader: &Reader<'_>) {
             format!("no message comes from {name:?}: {why}"),
             help,
         );
+    }
+}
+
+/// Named levels that no expression can name: words of CEL, and what it has already.
+fn warn_of_names(raw: &Raw, reader: &Reader<'_>) {
+    // Most routes name their levels alike.
+    let mut judged: BTreeMap<&str, bool> = BTreeMap::new();
+    for route in &raw.routes {
+        for name in route.pattern.iter().flat_map(Pattern::names) {
+            let can_be_named = *judged
+                .entry(name)
+                .or_insert_with(|| Program::compile(name, &[name]).is_ok());
+            if !can_be_named {
+                reader.warn(
+                    &route.path.name("topic"),
+                    format!(
+                        "no expression can name the level {{{name}}}: CEL has that word already"
+                    ),
+                    format!("give the level another name, like {{{name}_}}"),
+                );
+            }
+        }
     }
 }
 

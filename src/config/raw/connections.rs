@@ -187,6 +187,10 @@ fn read_source(name: String, table: Table<'_>, connections: &Connections) -> Raw
         match means.adapter.source {
             Some(own) => {
                 table.note_kind(kind_of(&table, means.adapter));
+                // Its own listener is no source of an MQTT broker's messages.
+                if means.adapter.name == "mqtt" && !means.given.iter().any(|key| key == "url") {
+                    table.require("url", "\"mqtt://localhost:1883\"");
+                }
                 read_adapter(&table, &means, own);
                 read_keys(&table, SOURCE, &[]);
                 table.reader.error(

@@ -89,14 +89,16 @@ fn refuse(reader: &Reader<'_>, path: &Path, source: &str, error: CompileError) {
 }
 
 /// What looks like an expression, and is plain text.
-fn warn_of_bare(reader: &Reader<'_>, path: &Path, text: &str) {
+pub(super) fn is_bare(text: &str) -> bool {
     const STARTS: [&str; 5] = ["payload.", "payload[", "headers.", "headers[", "levels["];
-    let is_bare = !has_template(text) && STARTS.iter().any(|start| text.starts_with(start));
-    if is_bare {
-        let name = path.names().last().unwrap_or_default();
+    !has_template(text) && STARTS.iter().any(|start| text.starts_with(start))
+}
+
+fn warn_of_bare(reader: &Reader<'_>, path: &Path, text: &str) {
+    if is_bare(text) {
         reader.warn(
             path,
-            format!("this is plain text: the {name} will be these very letters"),
+            "this is plain text: it is sent as these very letters",
             format!("an expression stands in `${{…}}`: write \"${{{text}}}\""),
         );
     }

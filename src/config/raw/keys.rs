@@ -176,17 +176,25 @@ fn list<'a>(table: &Table<'a>, name: &'static str) -> Vec<Entry<'a>> {
 }
 
 fn read_urls(table: &Table<'_>, name: &'static str, schemes: &[&str]) {
-    if table.entry(name).is_some_and(|entry| entry.is_text()) {
-        if let Some(url) = table.text(name) {
-            check_url(table, &table.path.name(name), &url, schemes);
-        }
-        return;
-    }
     table.note(name, || Shape::Text);
-    for entry in list(table, name) {
-        if let Some(url) = entry.as_text() {
-            check_url(table, &entry.path, &url, schemes);
+    match table.get(name) {
+        Some((_, Value::Array(..))) => {
+            for entry in list(table, name) {
+                if let Some(url) = entry.as_text() {
+                    check_url(table, &entry.path, &url, schemes);
+                }
+            }
         }
+        Some((path, Value::String(..))) => {
+            if let Some(url) = table.text(name) {
+                check_url(table, &path, &url, schemes);
+            }
+        }
+        Some((path, value)) => {
+            let (wanted, example) = ("an address, or a list of them", "\"…\"");
+            table.reader.wrong_type(&path, value, wanted, example);
+        }
+        None => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! The entries of a route's `to` as written.
 
 use super::SHORTEST;
-use super::expressions::{parse_template, plain, read_template};
+use super::expressions::{is_bare, parse_template, plain, read_template};
 use super::policies::read_guarantee;
 use crate::config::path::Path;
 use crate::config::reader::{Entry, Table, has_template};
@@ -72,7 +72,7 @@ fn read_target(entry: Entry<'_>, levels: &[&str]) -> Option<RawTarget> {
         destination: table.text("destination"),
         guarantee: read_guarantee(&table),
         topic: read_topic(&table, levels),
-        key: read_template(&table, "key", levels),
+        key: read_key(&table, levels),
         headers: read_headers(&table, levels),
         priority: read_priority(&table, levels),
         delay: read_span(&table, "delay", Duration::ZERO, levels),
@@ -98,6 +98,19 @@ fn read_topic(table: &Table<'_>, levels: &[&str]) -> Option<Template> {
         return None;
     }
     Some(topic)
+}
+
+fn read_key(table: &Table<'_>, levels: &[&str]) -> Option<Template> {
+    let key = read_template(table, "key", levels)?;
+    if key.source().is_empty() {
+        table.reader.error(
+            &table.path.name("key"),
+            "the key is empty",
+            "write one, or take it out: then the message's own is used",
+        );
+        return None;
+    }
+    Some(key)
 }
 
 fn before_template(text: &str) -> String {
@@ -138,29 +151,28 @@ fn read_priority(table: &Table<'_>, levels: &[&str]) -> Option<Template> {
     const KEY: &str = "priority";
     table.note(KEY, || Shape::Count(0..=255));
     table.note(KEY, || Shape::Template);
-    let path = table.path.name(KEY);
-    let (_, value) = table.get(KEY)?;
-    if let Value::Num(..) = value {
-        let number = table.count(KEY, 0..=255)?;
-        return parse_template(table.reader, &path, &number.to_string(), levels);
+    let (path, value) = table.get(KEY)?;
+    match value {
+        Value::Num(..) => {
+            let number = table.count(KEY, 0..=255)?.to_string();
+            parse_template(table.reader, &path, &number, levels)
+        }
+        Value::String(_, text) if refuse_bare(table, KEY, text) => None,
+        Value::String(_, text) if plain(text).is_some_and(|fixed| fixed.parse::<u8>().is_err()) => {
+            table.reader.error(
+                &path,
+                "this is no priority",
+                "write a whole number from 0 to 255, or an expression like \"${headers['priority']}\"",
+            );
+            None
+        }
+        Value::String(..) => read_template(table, KEY, levels),
+        _ => {
+            let wanted = "a whole number, or text with an expression";
+            table.reader.wrong_type(&path, value, wanted, "9");
+            None
+        }
     }
-    if !value.as_str().is_some() {
-        let wanted = "a whole number, or text with an expression";
-        table.reader.wrong_type(&path, value, wanted, "9");
-        return None;
-    }
-    let priority = read_template(table, KEY, levels)?;
-    if let Some(text) = plain(priority.source())
-        && text.parse::<u8>().is_err()
-    {
-        table.reader.error(
-            &path,
-            "this is no priority",
-            "write a whole number from 0 to 255, or an expression like \"${headers['priority']}\"",
-        );
-        return None;
-    }
-    Some(priority)
 }
 
 /// A duration, or text that gives one.
@@ -171,12 +183,21 @@ fn read_span(
     levels: &[&str],
 ) -> Option<Span> {
     table.note(key, || Shape::Template);
-    let is_template = table
-        .get(key)
-        .and_then(|(_, value)| value.as_str())
-        .is_some_and(has_template);
-    match is_template {
-        true => read_template(table, key, levels).map(Span::Template),
-        false => table.duration(key, least).map(Span::Fixed),
+    match table.get(key)?.1.as_str() {
+        Some(text) if refuse_bare(table, key, text) => None,
+        Some(text) if has_template(text) => read_template(table, key, levels).map(Span::Template),
+        _ => table.duration(key, least).map(Span::Fixed),
     }
+}
+
+/// Where plain letters can't be meant.
+fn refuse_bare(table: &Table<'_>, key: &str, text: &str) -> bool {
+    if is_bare(text) {
+        table.reader.error(
+            &table.path.name(key),
+            "this is plain text, and no expression",
+            format!("an expression stands in `${{…}}`: write {key} = \"${{{text}}}\""),
+        );
+    }
+    is_bare(text)
 }

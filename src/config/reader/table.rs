@@ -234,8 +234,12 @@ impl<'a> Table<'a> {
         let word = self.reader.as_text(&path, value)?;
         let found = words().find(|known| *known == word);
         if found.is_none() {
+            let all = match later {
+                [] => "there are",
+                _ => "built in",
+            };
             let help = nearest(&word, words()).map_or_else(
-                || format!("built in: {}", quoted(built)),
+                || format!("{all}: {}", quoted(built)),
                 |near| format!("did you mean {near:?}?"),
             );
             self.reader

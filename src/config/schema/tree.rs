@@ -79,6 +79,7 @@ impl Tree {
             Shape::Secret => true,
             _ if is_secret => false,
             Shape::Template => !is_text,
+            Shape::Duration => !self.shapes.contains(&Shape::Template),
             Shape::Table => !self.shapes.contains(&Shape::Names),
             _ => true,
         };
@@ -200,7 +201,8 @@ impl Tree {
         if self.is_asked && !self.paths.iter().any(|path| document.has(path)) {
             missing.push(format!("{}", self.paths[0]));
         }
-        if self.shapes.is_empty() {
+        let is_unread = self.shapes.contains(&Shape::Table) && self.children.is_empty();
+        if self.shapes.is_empty() || is_unread && !self.shapes.contains(&Shape::Secret) {
             shapeless.push(format!("{}", self.paths[0]));
         }
         let is_one_of_many =

@@ -80,21 +80,28 @@ impl<'s> Eval<'s> {
         let text = match value {
             Value::Text(_) => return Ok(value.clone()),
             Value::Huge(digits) => return Ok(Value::text(digits)),
+            _ => self.built_as_text(value)?,
+        };
+        Ok(Value::Text(Text::Built(text.into())))
+    }
+
+    fn built_as_text(&self, value: &Value<'s>) -> Result<String> {
+        self.budget().build(0)?;
+        Ok(match value {
             Value::Int(number) => number.to_string(),
             Value::Uint(number) => number.to_string(),
             Value::Double(number) => number_text(*number),
             Value::Bool(found) => found.to_string(),
             Value::Type(kind) => kind.cel_name().to_owned(),
             Value::Bytes(bytes) => {
-                self.budget().build(bytes.len())?;
+                self.budget().grow(bytes.len())?;
                 match std::str::from_utf8(bytes) {
                     Ok(text) => text.to_owned(),
                     Err(_) => return self.no_form(value.kind(), "text (it isn't UTF-8)"),
                 }
             }
             other => return self.no_form(other.kind(), "text; `json(…)` has one"),
-        };
-        Ok(Value::Text(Text::Built(text.into())))
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use super::super::value::{Blob, Text, Value};
 use super::{Eval, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
+const HASH_DIGITS: usize = 32;
 /// No function takes more.
 const MAX_ARGS: usize = 3;
 
@@ -127,6 +128,7 @@ impl<'s> Eval<'s> {
 
     fn hash_bytes(&self, bytes: &[u8]) -> Result<Value<'s>> {
         self.budget().charge_part(bytes.len(), BYTES_A_STEP)?;
+        self.budget().build(HASH_DIGITS)?;
         Ok(Value::built_text(&format!("{:032x}", xxh3_128(bytes))))
     }
 

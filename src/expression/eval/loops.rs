@@ -85,7 +85,7 @@ impl<'s> Eval<'s> {
         for item in items {
             self.step(it, item)?;
             if self.is_taken(it.filter.as_ref())? {
-                self.budget().build(size_of::<Value>())?;
+                self.budget().grow(size_of::<Value>())?;
                 values.push(self.eval(&it.body)?);
             }
         }
@@ -104,7 +104,7 @@ impl<'s> Eval<'s> {
         for item in items {
             self.step(it, item.clone())?;
             if self.truth(&it.body)? {
-                self.budget().build(size_of::<Value>())?;
+                self.budget().grow(size_of::<Value>())?;
                 values.push(item);
             }
         }

@@ -234,7 +234,11 @@ impl<'s> Eval<'s> {
             },
             (Map::Json(_), _) => Ok(None),
             (Map::Built(entries), key) => {
-                self.budget().charge_part(entries.len(), 4)?;
+                let name = match key {
+                    Value::Text(name) => name,
+                    _ => "",
+                };
+                self.budget().charge_passed(entries.len(), name)?;
                 let found = entries.iter().find(|(other, _)| is_key(other, key));
                 Ok(found.map(|(_, value)| value.clone()))
             }

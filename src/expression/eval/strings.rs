@@ -71,7 +71,7 @@ impl<'s> Eval<'s> {
         for (at, part) in list.iter().enumerate() {
             self.budget().charge(1)?;
             let part = self.needs_text(&part)?.clone();
-            self.budget().build(part.len() + separator.len())?;
+            self.budget().grow(part.len() + separator.len())?;
             if at > 0 {
                 joined.push_str(separator);
             }

@@ -25,7 +25,7 @@ impl<'b> Writer<'b> {
     }
 
     pub fn finish(self) -> Result<Vec<u8>, Fault> {
-        self.budget.build(self.out.len())?;
+        self.budget.grow(self.out.len())?;
         Ok(self.out)
     }
 
@@ -35,10 +35,11 @@ impl<'b> Writer<'b> {
             Value::Null => self.word("null"),
             Value::Bool(true) => self.word("true"),
             Value::Bool(false) => self.word("false"),
-            Value::Int(number) => self.word(&number.to_string()),
-            Value::Uint(number) => self.word(&number.to_string()),
+            Value::Int(number) => return self.number(number),
+            Value::Uint(number) => return self.number(number),
             Value::Huge(digits) => self.word(digits),
-            Value::Double(number) => return self.double(*number),
+            Value::Double(number) if number.is_finite() => return self.number(number),
+            Value::Double(_) => return Err(self.no_form("a number that is infinite or none")),
             Value::Text(text) => return self.text(text),
             Value::List(List::Json(it)) | Value::Map(Map::Json(it)) => return self.json(*it),
             Value::List(List::Built(values)) => return self.built_list(values),
@@ -57,11 +58,8 @@ impl<'b> Writer<'b> {
         self.budget.fault(EvalError::NoJson { found })
     }
 
-    fn double(&mut self, number: f64) -> Result<(), Fault> {
-        if !number.is_finite() {
-            return Err(self.no_form("a number that is infinite or none"));
-        }
-        serde_json::to_writer(&mut self.out, &number).map_err(|_| self.no_form("this number"))
+    fn number(&mut self, number: &impl serde::Serialize) -> Result<(), Fault> {
+        serde_json::to_writer(&mut self.out, number).map_err(|_| self.no_form("this number"))
     }
 
     fn text(&mut self, text: &str) -> Result<(), Fault> {
@@ -87,6 +85,7 @@ impl<'b> Writer<'b> {
             }));
         }
         self.depth += 1;
+        self.budget.charge(1)?;
         self.out.push(bracket);
         Ok(())
     }

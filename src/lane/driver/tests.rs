@@ -1,3 +1,5 @@
+mod turns;
+
 use super::*;
 use crate::clock::Wall;
 use crate::egress::KeyOrder;
@@ -34,6 +36,7 @@ struct Inner {
     settled: Vec<(Settlement, SinkMarks)>,
     fail: Option<FeedError>,
     panics: bool,
+    turns: Vec<(Mode, Position)>,
 }
 
 impl MemoryFeed {
@@ -144,6 +147,10 @@ impl Feed for MemoryFeed {
         drop(inner);
         self.settled.notify_one();
         Ok(())
+    }
+
+    fn turns(&self) -> Vec<(Mode, Position)> {
+        std::mem::take(&mut self.inner().turns)
     }
 
     async fn more(&self) {

@@ -2,9 +2,9 @@
 //! then the headers that must be equal, in the order of their names, then one of the alternatives
 //! of `headers_any`. One look-up a header name (or a header, whichever are fewer) finds the way.
 
+use super::edges::{self, Edges};
 use crate::message::{Envelope, Header};
 use crate::routing::HeaderMatch;
-use hashbrown::HashMap;
 use std::collections::BTreeSet;
 
 /// The conditions of a route that need no expression.
@@ -25,8 +25,9 @@ pub(in crate::routing) enum Unmet<'a> {
 }
 
 impl Asked {
-    pub(in crate::routing) fn is_nothing(&self) -> bool {
-        self.from.is_empty() && self.headers.is_empty() && self.headers_any.is_empty()
+    /// Whether the trie holds all of it: then what it finds fits.
+    pub(in crate::routing) fn is_indexed(&self) -> bool {
+        self.from.len().max(1) * self.headers_any.len() <= MAX_WAYS
     }
 }
 
@@ -58,11 +59,13 @@ const MAX_WAYS: usize = 64;
 /// With more names of headers than this behind a node the envelope's headers are looked up instead.
 const FEW_NAMES: usize = 4;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Conditions {
     nodes: Vec<Node>,
     /// The routes that ask for no more, node by node.
     ends: Vec<u32>,
+    /// From the numbers of `Branches` by source, by name of a header, by its value.
+    steps: Edges,
 }
 
 #[derive(Clone, Debug)]
@@ -73,15 +76,23 @@ struct Node {
     branches: Option<Box<Branches>>,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Its numbers are where steps begin.
+#[derive(Clone, Debug)]
 struct Branches {
-    sources: HashMap<Box<str>, NodeId>,
-    headers: HashMap<Box<str>, Values>,
+    sources: Option<u32>,
+    names: u32,
+    /// Where the steps by the values of each header begin.
+    headers: Vec<(Box<str>, u32)>,
 }
 
-type Values = HashMap<Box<[u8]>, NodeId>;
-
 impl Conditions {
+    /// The route of a group that has no other and asks for no more.
+    pub(super) fn sole(&self, at: NodeId) -> Option<u32> {
+        let node = &self.nodes[at as usize];
+        let is_sole = node.ends == 1 && node.branches.is_none();
+        is_sole.then(|| self.ends[node.first_end as usize])
+    }
+
     /// Adds the routes of a group that an envelope fits. `name` is room to work in.
     pub(super) fn find(
         &self,
@@ -96,18 +107,20 @@ impl Conditions {
         let Some(branches) = &node.branches else {
             return;
         };
-        if let Some(child) = branches.sources.get(&*envelope.source) {
-            self.find(*child, envelope, name, found);
+        if let Some(sources) = branches.sources
+            && let Some(child) = self.steps.get(sources, envelope.source.as_bytes())
+        {
+            self.find(child, envelope, name, found);
         }
-        let mut go = |values: &Values, value: &[u8], name: &mut String| {
-            if let Some(child) = values.get(value) {
-                self.find(*child, envelope, name, found);
+        let mut go = |values: u32, value: &[u8], name: &mut String| {
+            if let Some(child) = self.steps.get(values, value) {
+                self.find(child, envelope, name, found);
             }
         };
         if branches.headers.len() <= FEW_NAMES {
             for (wanted, values) in &branches.headers {
                 if let Some(value) = envelope.header(wanted) {
-                    go(values, value, name);
+                    go(*values, value, name);
                 }
             }
             return;
@@ -116,7 +129,7 @@ impl Conditions {
             name.clear();
             name.push_str(&header.name);
             name.make_ascii_lowercase();
-            if let Some(values) = branches.headers.get(name.as_str())
+            if let Some(values) = self.steps.get(branches.names, name.as_bytes())
                 && is_first(&envelope.headers, number)
             {
                 go(values, &header.value, name);
@@ -136,12 +149,16 @@ fn is_first(headers: &[Header], number: usize) -> bool {
 #[derive(Default)]
 pub(super) struct Building {
     nodes: Vec<(Vec<u32>, Option<Box<Branches>>)>,
+    steps: edges::Building,
+    /// Where steps begin that aren't from `Branches` of before.
+    begins: u32,
 }
 
 impl Building {
     /// The first node of another pattern.
     pub(super) fn group(&mut self) -> NodeId {
-        fresh(&mut self.nodes)
+        self.nodes.push((Vec::new(), None));
+        self.nodes.len() as NodeId - 1
     }
 
     pub(super) fn add(&mut self, group: NodeId, route: u32, asked: &Asked) {
@@ -150,7 +167,7 @@ impl Building {
         headers.dedup();
         let from: BTreeSet<Option<&str>> = ways(asked.from.iter().map(String::as_str));
         let mut any = ways(asked.headers_any.iter().map(|h| (&h.name, &h.value)));
-        if from.len() * any.len() > MAX_WAYS {
+        if !asked.is_indexed() {
             any = BTreeSet::from([None]);
         }
         for source in from {
@@ -165,31 +182,55 @@ impl Building {
         }
     }
 
+    fn begin(&mut self) -> u32 {
+        self.begins += 1;
+        self.begins
+    }
+
+    fn branches(&mut self, at: NodeId) -> &mut Branches {
+        if self.nodes[at as usize].1.is_none() {
+            let names = self.begin();
+            let branches = Branches {
+                sources: None,
+                names,
+                headers: Vec::new(),
+            };
+            self.nodes[at as usize].1 = Some(Box::new(branches));
+        }
+        let branches = self.nodes[at as usize].1.as_mut();
+        branches.expect("it was made if there was none")
+    }
+
     fn source(&mut self, at: NodeId, source: &str) -> NodeId {
-        let next = self.nodes.len() as NodeId;
-        let branches = self.nodes[at as usize].1.get_or_insert_default();
-        let child = *branches.sources.entry(source.into()).or_insert(next);
-        self.made(child)
+        let fresh = self.begin();
+        let sources = *self.branches(at).sources.get_or_insert(fresh);
+        self.child(sources, source.as_bytes())
     }
 
     fn header(&mut self, at: NodeId, name: &str, value: &str) -> NodeId {
-        let next = self.nodes.len() as NodeId;
-        let branches = self.nodes[at as usize].1.get_or_insert_default();
-        let values = branches.headers.entry(name.into()).or_default();
-        let child = *values.entry(value.as_bytes().into()).or_insert(next);
-        self.made(child)
+        let names = self.branches(at).names;
+        let fresh = self.begin();
+        let values = self.steps.step(names, name.as_bytes(), fresh);
+        if values == fresh {
+            self.branches(at).headers.push((name.into(), values));
+        }
+        self.child(values, value.as_bytes())
     }
 
-    /// A child that has the next number is there from now on.
-    fn made(&mut self, child: NodeId) -> NodeId {
+    fn child(&mut self, from: u32, text: &[u8]) -> NodeId {
+        let child = self.steps.step(from, text, self.nodes.len() as NodeId);
         if child as usize == self.nodes.len() {
-            fresh(&mut self.nodes);
+            self.group();
         }
         child
     }
 
     pub(super) fn build(self) -> Conditions {
-        let mut built = Conditions::default();
+        let mut built = Conditions {
+            nodes: Vec::with_capacity(self.nodes.len()),
+            ends: Vec::new(),
+            steps: self.steps.build(),
+        };
         for (ends, branches) in self.nodes {
             built.nodes.push(Node {
                 first_end: built.ends.len() as u32,
@@ -200,11 +241,6 @@ impl Building {
         }
         built
     }
-}
-
-fn fresh(nodes: &mut Vec<(Vec<u32>, Option<Box<Branches>>)>) -> NodeId {
-    nodes.push((Vec::new(), None));
-    nodes.len() as NodeId - 1
 }
 
 /// Each of some once, or the one way that asks for nothing.

@@ -130,10 +130,13 @@ fn naive(specs: &[Spec], envelope: &Envelope) -> Vec<u32> {
         .collect()
 }
 
-/// As the router does: what the index finds is looked at again.
+/// As the router does: what the index doesn't hold is looked at again.
 fn found(index: &Index, specs: &[Spec], envelope: &Envelope, scratch: &mut Scratch) -> Vec<u32> {
     index.find(envelope, scratch);
-    let fits = |number: &u32| first_unmet(&specs[*number as usize].1, envelope).is_none();
+    let fits = |number: &u32| {
+        let asked = &specs[*number as usize].1;
+        asked.is_indexed() || first_unmet(asked, envelope).is_none()
+    };
     scratch.found.iter().copied().filter(fits).collect()
 }
 

@@ -353,7 +353,7 @@ fn stop_counts_for_a_route_that_matched_only() {
     assert_eq!(routes(&held), [1]);
 }
 
-/// The budget is the envelope's: had it been evaluated, it would be spent.
+/// It would refuse the envelope.
 #[test]
 fn behind_a_stop_nothing_is_evaluated() {
     let stop = of_route(|r| r.stop = true);

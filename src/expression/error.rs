@@ -141,12 +141,18 @@ pub enum EvalError {
     DivisionByZero,
     #[error("the index is outside the list, which has {len} entries (the first is 0)")]
     Index { len: usize },
+    #[error("a place is outside the text, which has {len} characters (the first is 0)")]
+    Place { len: usize },
     #[error("an object has no such key; where it may be missing, ask first: `KEY in OBJECT && …`")]
     MissingKey,
     #[error("a key stands twice in one `{{…}}`")]
     DuplicateKey,
-    #[error("{from} has no form as {to}, or not this value of it")]
-    Conversion { from: Kind, to: &'static str },
+    #[error("{what} is {from}, of which not every value has a form as {to}: this has none")]
+    Conversion {
+        what: String,
+        from: Kind,
+        to: &'static str,
+    },
     #[error("JSON has no form for {found}")]
     NoJson { found: &'static str },
     #[error("a value is nested deeper than {limit} levels")]

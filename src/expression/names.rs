@@ -196,6 +196,13 @@ pub(super) fn function_help(name: &str) -> String {
     }
 }
 
+impl Function {
+    pub(super) fn name(self) -> &'static str {
+        let found = FUNCTIONS.iter().find(|it| it.function == self);
+        found.map_or("a function", |it| it.name)
+    }
+}
+
 impl Var {
     pub(super) fn name(self) -> &'static str {
         let found = VARIABLES.iter().find(|(_, var)| *var == Some(self));

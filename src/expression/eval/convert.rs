@@ -2,6 +2,7 @@
 
 use super::super::json::number_text;
 use super::super::value::{Text, Value};
+use super::functions::Given;
 use super::{Eval, Result};
 
 /// 2^63 and 2^64: what whole numbers stay below.
@@ -11,8 +12,8 @@ const UINT_END: f64 = 18_446_744_073_709_551_616.0;
 const MAX_NUMBER_BYTES: usize = 400;
 
 impl<'s> Eval<'s> {
-    pub(super) fn to_int(&self, value: &Value<'_>) -> Result<Value<'s>> {
-        let number = match value {
+    pub(super) fn to_int(&self, given: Given<'_, 's>) -> Result<Value<'s>> {
+        let number = match given.value {
             Value::Int(number) => Some(*number),
             Value::Uint(number) => i64::try_from(*number).ok(),
             // As CEL has it: the ends are left out, where rounding begins.
@@ -24,12 +25,12 @@ impl<'s> Eval<'s> {
         };
         match number {
             Some(number) => Ok(Value::Int(number)),
-            None => self.no_form(value.kind(), "a whole number (int)"),
+            None => self.no_form(given, "a whole number (int)"),
         }
     }
 
-    pub(super) fn to_uint(&self, value: &Value<'_>) -> Result<Value<'s>> {
-        let number = match value {
+    pub(super) fn to_uint(&self, given: Given<'_, 's>) -> Result<Value<'s>> {
+        let number = match given.value {
             Value::Int(number) => u64::try_from(*number).ok(),
             Value::Uint(number) => Some(*number),
             Value::Double(number) if *number >= 0.0 && *number < UINT_END => Some(*number as u64),
@@ -38,12 +39,12 @@ impl<'s> Eval<'s> {
         };
         match number {
             Some(number) => Ok(Value::Uint(number)),
-            None => self.no_form(value.kind(), "a whole number (uint)"),
+            None => self.no_form(given, "a whole number (uint)"),
         }
     }
 
-    pub(super) fn to_double(&self, value: &Value<'_>) -> Result<Value<'s>> {
-        let number = match value {
+    pub(super) fn to_double(&self, given: Given<'_, 's>) -> Result<Value<'s>> {
+        let number = match given.value {
             Value::Int(number) => Some(*number as f64),
             Value::Uint(number) => Some(*number as f64),
             Value::Double(number) => Some(*number),
@@ -56,12 +57,12 @@ impl<'s> Eval<'s> {
         };
         match number {
             Some(number) => Ok(Value::Double(number)),
-            None => self.no_form(value.kind(), "a number with a fraction (double)"),
+            None => self.no_form(given, "a number with a fraction (double)"),
         }
     }
 
-    pub(super) fn to_bool(&self, value: &Value<'_>) -> Result<Value<'s>> {
-        let found = match value {
+    pub(super) fn to_bool(&self, given: Given<'_, 's>) -> Result<Value<'s>> {
+        let found = match given.value {
             Value::Bool(found) => Some(*found),
             Value::Text(text) => match &**text {
                 "true" | "True" | "TRUE" | "t" | "1" => Some(true),
@@ -72,22 +73,22 @@ impl<'s> Eval<'s> {
         };
         match found {
             Some(found) => Ok(Value::Bool(found)),
-            None => self.no_form(value.kind(), "true or false"),
+            None => self.no_form(given, "true or false"),
         }
     }
 
-    pub(super) fn to_text(&self, value: &Value<'s>) -> Result<Value<'s>> {
-        let text = match value {
-            Value::Text(_) => return Ok(value.clone()),
+    pub(super) fn to_text(&self, given: Given<'_, 's>) -> Result<Value<'s>> {
+        let text = match given.value {
+            Value::Text(_) => return Ok(given.value.clone()),
             Value::Huge(digits) => return Ok(Value::text(digits)),
-            _ => self.built_as_text(value)?,
+            _ => self.built_as_text(given)?,
         };
         Ok(Value::Text(Text::Built(text.into())))
     }
 
-    fn built_as_text(&self, value: &Value<'s>) -> Result<String> {
+    fn built_as_text(&self, given: Given<'_, 's>) -> Result<String> {
         self.budget().build(0)?;
-        Ok(match value {
+        Ok(match given.value {
             Value::Int(number) => number.to_string(),
             Value::Uint(number) => number.to_string(),
             Value::Double(number) => number_text(*number),
@@ -97,10 +98,10 @@ impl<'s> Eval<'s> {
                 self.budget().grow(bytes.len())?;
                 match std::str::from_utf8(bytes) {
                     Ok(text) => text.to_owned(),
-                    Err(_) => return self.no_form(value.kind(), "text (it isn't UTF-8)"),
+                    Err(_) => return self.no_form(given, "text (it isn't UTF-8)"),
                 }
             }
-            other => return self.no_form(other.kind(), "text; `json(…)` has one"),
+            _ => return self.no_form(given, "text; `json(…)` has one"),
         })
     }
 }

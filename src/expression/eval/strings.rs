@@ -3,15 +3,12 @@
 use super::super::budget::READ_BYTES_A_STEP;
 use super::super::error::EvalError;
 use super::super::value::{Text, Value};
+use super::functions::Given;
 use super::{Eval, Result};
 use std::mem::size_of;
 
 impl<'s> Eval<'s> {
-    pub(super) fn changed(
-        &self,
-        text: &Text<'s>,
-        change: impl Fn(&str) -> String,
-    ) -> Result<Value<'s>> {
+    pub(super) fn changed(&self, text: &str, change: impl Fn(&str) -> String) -> Result<Value<'s>> {
         self.charge_search(text)?;
         self.budget().build(text.len())?;
         Ok(Value::Text(Text::Built(change(text).into())))
@@ -53,15 +50,11 @@ impl<'s> Eval<'s> {
 
     pub(super) fn join(
         &self,
-        list: &Value<'s>,
-        separator: Option<&Value<'s>>,
+        given: Given<'_, 's>,
+        separator: Option<Given<'_, 's>>,
     ) -> Result<Value<'s>> {
-        let Value::List(list) = list else {
-            return self.fail(EvalError::Type {
-                what: "what stands before `.join`".to_owned(),
-                expected: "a list",
-                found: list.kind(),
-            });
+        let Value::List(list) = given.value else {
+            return self.wrong_argument(given, "a list of texts");
         };
         let separator = match separator {
             Some(separator) => self.needs_text(separator)?,
@@ -70,7 +63,13 @@ impl<'s> Eval<'s> {
         let mut joined = String::new();
         for (at, part) in list.iter().enumerate() {
             self.budget().charge(1)?;
-            let part = self.needs_text(&part)?.clone();
+            let Value::Text(part) = part else {
+                return self.fail(EvalError::Type {
+                    what: format!("an entry of {}", given.what()),
+                    expected: "text",
+                    found: part.kind(),
+                });
+            };
             self.budget().grow(part.len() + separator.len())?;
             if at > 0 {
                 joined.push_str(separator);
@@ -94,9 +93,9 @@ impl<'s> Eval<'s> {
     /// Characters from `start` up to, not with, `end`.
     pub(super) fn substring(
         &self,
-        text: &Value<'s>,
-        start: &Value<'s>,
-        end: Option<&Value<'s>>,
+        text: Given<'_, 's>,
+        start: Given<'_, 's>,
+        end: Option<Given<'_, 's>>,
     ) -> Result<Value<'s>> {
         let text = self.needs_text(text)?;
         self.charge_search(text)?;
@@ -107,24 +106,20 @@ impl<'s> Eval<'s> {
             None => size,
         };
         if start > end {
-            return self.fail(EvalError::Index { len: size });
+            return self.fail(EvalError::Place { len: size });
         }
         let part: String = text.chars().skip(start).take(end - start).collect();
         self.budget().build(part.len())?;
         Ok(Value::Text(Text::Built(part.into())))
     }
 
-    fn place(&self, value: &Value<'_>, size: usize) -> Result<usize> {
-        let Value::Int(place) = value else {
-            return self.fail(EvalError::Type {
-                what: "a place in a text".to_owned(),
-                expected: "a whole number",
-                found: value.kind(),
-            });
+    fn place(&self, given: Given<'_, 's>, size: usize) -> Result<usize> {
+        let Value::Int(place) = given.value else {
+            return self.wrong_argument(given, "a whole number");
         };
         match usize::try_from(*place) {
             Ok(place) if place <= size => Ok(place),
-            _ => self.fail(EvalError::Index { len: size }),
+            _ => self.fail(EvalError::Place { len: size }),
         }
     }
 }

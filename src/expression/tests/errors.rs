@@ -87,7 +87,23 @@ fn what_is_missing_is_named_with_the_spelling_that_would_work() {
         ("payload.n / 0", "a whole number is divided by zero"),
         (
             "int(payload.customer.name)",
-            "text has no form as a whole number (int), or not this value of it",
+            "`payload.customer.name`, given to `int`, is text, of which not every value has a form as a whole number (int): this has none",
+        ),
+        (
+            "payload.n.contains('1')",
+            "`payload.n`, given to `contains`, must be text, and is a whole number (int)",
+        ),
+        (
+            "payload.none.size()",
+            "`payload.none`, given to `size`, is null, and a value is needed",
+        ),
+        (
+            "['a', payload.n].join()",
+            "an entry of what the expression gives, given to `join`, must be text, and is a whole number (int)",
+        ),
+        (
+            "'abc'.substring(4)",
+            "a place is outside the text, which has 3 characters (the first is 0)",
         ),
         ("b'\\xff'", "JSON has no form for bytes that aren't text"),
         (

@@ -416,3 +416,58 @@ fn refused_lines_are_named() {
     );
     assert_eq!(ids_of(&gateway, 2).len(), 2);
 }
+
+/// By the file, beside the running gateway's journal, and by the gateway itself: the same answer. And
+/// a saved case holds.
+#[test]
+fn what_the_file_explains_is_what_the_gateway_explains() {
+    let gateway = started();
+    let args = [
+        "explain",
+        "all/x",
+        "-d",
+        "{\"n\": 1}",
+        "--id",
+        "i-1",
+        "-H",
+        "Kind=a",
+        "--json",
+    ];
+    let (code, offline, _) = run(&gateway, &args);
+    assert_eq!(code, 0, "{offline}");
+    let live = [&args[..], &["--live"]].concat();
+    let (code, live, stderr) = run(&gateway, &live);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(json(&offline), json(&live));
+    let id = &json(&live)["targets"][0]["delivery_id"]["is"];
+    assert_eq!(id.as_str().map(str::len), Some(32), "{live}");
+
+    let (code, text, _) = run(&gateway, &["explain", "nowhere", "-d", "x"]);
+    assert_eq!(code, 1);
+    assert!(
+        text.contains("no-route") && text.contains("picky"),
+        "{text}"
+    );
+    let cases = gateway.folder().join("saved.toml");
+    let save = format!("--save={}", cases.display());
+    for topic in ["all/x", "nowhere"] {
+        run(&gateway, &["explain", topic, "-d", "{\"n\": 1}", &save]);
+    }
+    let (code, text, _) = run(&gateway, &["test", &cases.display().to_string()]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.ends_with("2 passed, 0 failed\n"), "{text}");
+    std::fs::write(
+        &cases,
+        "[[test]]\npublish = { topic = \"all/x\" }\nexpect = [{ route = \"all\", destination = \"inbox\", topic = \"y\" }]\n",
+    )
+    .expect("the folder is writable");
+    let (code, text, _) = run(&gateway, &["test", &cases.display().to_string()]);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("all → inbox: topic is \"all/x\", not \"y\""),
+        "{text}"
+    );
+    let (code, _, stderr) = run(&gateway, &["test"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains(".test.toml"), "{stderr}");
+}

@@ -18,7 +18,7 @@ use crate::ingress::http::{
     ConnectionLimits, Kind, Problem, no_such_method, no_such_path, read_message,
 };
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -28,6 +28,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use status::Status;
 use std::collections::BTreeMap;
+
+/// Of an order or a question: the largest is a message to be explained.
+const MAX_BODY_BYTES: usize = 2 << 20;
 
 /// Where a message comes from if nothing is said.
 const HTTP: &str = "http";
@@ -50,7 +53,8 @@ pub fn admin_router(control: Control) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/lanes/{name}/drop", post(drop_lane))
-        .route("/api/v1/reload", post(reload));
+        .route("/api/v1/reload", post(reload))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     with_fallbacks(health().merge(api)).with_state(control)
 }
 
@@ -146,6 +150,12 @@ fn bad_body(rejection: &JsonRejection, help: &str) -> Problem {
             Kind::ContentType,
             "Not JSON",
             format!("{help}, with content-type: application/json"),
+        ),
+        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::TooLarge,
+            "Too large",
+            format!("the body is longer than {MAX_BODY_BYTES} bytes"),
         ),
         other => Problem::malformed(other.body_text()),
     }

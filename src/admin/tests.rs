@@ -260,6 +260,12 @@ async fn a_message_is_explained_as_a_line_of_a_batch() {
     }
     let (code, _) = ask(admin_router(control.clone()), "POST", path, None).await;
     assert_eq!(code, 415);
+    let long = format!(
+        "{{\"topic\":\"a\",\"data\":\"{}\"}}",
+        "x".repeat(MAX_BODY_BYTES)
+    );
+    let (code, body) = ask(admin_router(control.clone()), "POST", path, Some(&long)).await;
+    assert_eq!(code, 413, "{body}");
     let (code, _) = ask(health_router(control), "POST", path, Some(line)).await;
     assert_eq!(code, 404);
 }

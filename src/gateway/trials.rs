@@ -135,7 +135,7 @@ fn name_of_found(target: &PlannedTarget) -> String {
 /// The fields that were expected to be otherwise.
 fn fields(wanted: &ExpectedTarget, found: &PlannedTarget) -> impl Iterator<Item = String> {
     let text = |content: &Option<Content>| content.as_ref().map(shown);
-    let key = wanted.key.as_ref().map(|key| shown_text(key));
+    let key = wanted.key.as_ref().map(shown_text);
     let millis = |duration: Duration| format!("{}ms", duration.as_millis());
     let lines = [
         differs(

@@ -30,6 +30,9 @@ pub(super) fn text(found: &Explanation, shown: Shown) -> String {
         out.push('\n');
         planned(&mut out, target, shown.colour);
     }
+    if found.refused.is_some() {
+        matched(&mut out, &found.routes);
+    }
     silent(&mut out, &found.routes, shown.colour);
     others(&mut out, &found.routes, shown);
     out
@@ -116,7 +119,7 @@ fn planned(out: &mut String, target: &PlannedTarget, colour: bool) {
         DeliveryIdAnswer::Is(id) => id.clone(),
         DeliveryIdAnswer::New => "a new one at each publish: the message has no id".to_owned(),
         DeliveryIdAnswer::Unknown => {
-            "no journal is here: the running gateway knows it (--live)".to_owned()
+            "not known here: the running gateway tells it (--live)".to_owned()
         }
     };
     field("delivery id", delivery);
@@ -143,6 +146,15 @@ fn payload(target: &PlannedTarget) -> String {
     match shown.char_indices().nth(SHOWN_PAYLOAD_CHARS) {
         None => shown,
         Some((cut, _)) => format!("{} … ({} bytes shown)", &shown[..cut], cut),
+    }
+}
+
+/// The routes that would have taken what is refused.
+fn matched(out: &mut String, routes: &[RouteAnswer]) {
+    let matched = routes.iter().filter(|r| r.matched);
+    let names: Vec<&str> = matched.map(|r| r.route.as_str()).collect();
+    if !names.is_empty() {
+        line(out, format_args!("\nmatched: {}", names.join(", ")));
     }
 }
 

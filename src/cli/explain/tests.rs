@@ -94,10 +94,10 @@ fn refusals_and_what_no_route_takes() {
         id_from: IdFrom::Nobody,
         ack: None,
         targets: Vec::new(),
-        routes: Vec::new(),
         ..explanation()
     };
     let shown = text(&refused, PLAIN);
+    assert!(shown.contains("\nmatched: orders\n"), "{shown}");
     assert!(
         shown.starts_with("orders/north: refused\n  no route matches"),
         "{shown}"

@@ -188,3 +188,51 @@ fn what_is_written_is_read_again() {
         assert_eq!(good(&text), [case], "round {round}:\n{text}");
     }
 }
+
+/// Whatever people type: cases, or an answer whose every place is in the file.
+#[test]
+fn damaged_files_are_answered() {
+    const PIECES: [&str; 11] = [
+        "\"",
+        "'",
+        "\n",
+        "[",
+        "]",
+        "=",
+        ".",
+        "é",
+        "{",
+        "\0",
+        "[[test]]\n",
+    ];
+    let whole = "[[test]]\nname = \"a\"\npublish = { topic = \"a\", data = [1, { b = 2.5 }] }\n\
+                 expect = [{ route = \"r\", destination = \"d\", delay = \"5s\" }]\n\n\
+                 [[test]]\npublish.topic = \"b\"\nrefused = \"no-route\"\n";
+    assert_eq!(good(whole).len(), 2);
+    for seed in 0..2_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut text = whole.to_owned();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(0..=text.len());
+            if !text.is_char_boundary(at) {
+                continue;
+            }
+            match random.u8(0..4) {
+                0 => text.truncate(at),
+                1 if at < text.len() => drop(text.remove(at)),
+                _ => text.insert_str(at, PIECES[random.usize(0..PIECES.len())]),
+            }
+        }
+        let Err(report) = read("t.toml", &text) else {
+            continue;
+        };
+        assert!(report.has_errors(), "seed {seed}");
+        let lines = text.split('\n').count();
+        for problem in &report.problems {
+            if let crate::config::Place::At(spot) = &problem.place {
+                let inside = (1..=lines).contains(&spot.line) && spot.column >= 1;
+                assert!(inside, "seed {seed}: {problem:?}");
+            }
+        }
+    }
+}

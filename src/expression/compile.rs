@@ -165,7 +165,18 @@ impl<'c> Compiler<'c> {
         if operator == Operator::Subtract {
             self.check_hyphen(part, right)?;
         }
-        Ok(Node::Binary(operator, self.boxed([left, right])?))
+        let operands = self.boxed([left, right])?;
+        if let [Node::Const(Const::Type(kind)), Node::Const(other)]
+        | [Node::Const(other), Node::Const(Const::Type(kind))] = &*operands
+            && !matches!(other, Const::Type(_))
+        {
+            let name = kind.cel_name();
+            let message = format!("`{name}` is a type, which this can't be");
+            return Err(self.error(part, message).help(format!(
+                "a header is written headers['{name}'], a field payload.{name}"
+            )));
+        }
+        Ok(Node::Binary(operator, operands))
     }
 
     fn index(&mut self, base: &'c IdedExpr, index: &'c IdedExpr) -> Compiled {

@@ -126,8 +126,16 @@ fn the_deepest_expression_needs_little_stack() {
         ),
         format!("{}true", "true && ".repeat(500)),
         format!("{}payload{}", "[".repeat(31), "]".repeat(31)),
+        format!(
+            "{}payload{} == {}payload{}",
+            "[".repeat(30),
+            "]".repeat(30),
+            "[".repeat(30),
+            "]".repeat(30)
+        ),
     ];
-    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let deep = MAX_PAYLOAD_DEPTH - 31;
+    let deep = format!("{}{}", "[".repeat(deep), "]".repeat(deep));
     for source in sources {
         let envelope = envelope(&deep);
         let evaluate = move || {

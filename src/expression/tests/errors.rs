@@ -332,6 +332,12 @@ fn a_mistake_is_marked_with_what_to_write_instead() {
             "write it with a fraction (1.0e30), or as text",
         ),
         (
+            "type == 'pdf'",
+            "type == 'pdf'",
+            "`type` is a type, which this can't be",
+            "a header is written headers['type'], a field payload.type",
+        ),
+        (
             "Foo{a: 1}",
             "{",
             "`Foo{…}`: messages are not built in",

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+/// The longest message, and the longest help.
+const MAX_CHARS: usize = 500;
+
 /// One thing that is wrong, or may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -119,8 +122,23 @@ impl fmt::Display for Place {
     }
 }
 
+/// What people wrote may be in it: however long, and with whatever a terminal would obey.
+fn fit(text: &mut String) {
+    if text.contains(|c: char| c.is_control()) {
+        *text = text.replace(|c: char| c.is_control(), "\u{fffd}");
+    }
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
 impl Report {
     pub(super) fn new(file: String, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
+        for problem in &mut problems {
+            fit(&mut problem.message);
+            problem.help.iter_mut().for_each(fit);
+        }
         problems.sort_by(|a, b| a.place.rank().cmp(&b.place.rank()));
         // What is at fault once may be found once for each that uses it.
         let mut seen = HashSet::new();

@@ -34,7 +34,7 @@ pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let near_enough = (word.chars().count() / 3).max(1);
+    let near_enough = (word.chars().take(MAX_NAME_BYTES).count() / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))

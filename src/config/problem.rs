@@ -5,6 +5,9 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+/// The longest message, and the longest help.
+const MAX_CHARS: usize = 500;
+
 /// One thing that is wrong, or may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -120,6 +123,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// What people wrote may be in it: however long, and with whatever a terminal would obey.
+fn fit(text: &mut String) {
+    if text.contains(|c: char| c.is_control()) {
+        *text = text.replace(|c: char| c.is_control(), "\u{fffd}");
+    }
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
 impl Report {
     /// Of a file that is sound and yet isn't taken: what is in the way, and what to do.
     #[must_use]
@@ -136,6 +150,10 @@ impl Report {
     }
 
     pub(super) fn new(file: String, mut problems: Vec<Problem>, notes: Vec<String>) -> Self {
+        for problem in &mut problems {
+            fit(&mut problem.message);
+            problem.help.iter_mut().for_each(fit);
+        }
         problems.sort_by(|a, b| a.place.rank().cmp(&b.place.rank()));
         // What is at fault once may be found once for each that uses it.
         let mut seen = HashSet::new();

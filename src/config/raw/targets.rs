@@ -6,6 +6,7 @@ use super::policies::read_guarantee;
 use crate::config::path::Path;
 use crate::config::reader::{Entry, Table, has_template};
 use crate::config::shape::Shape;
+use crate::door::limits::MAX_KEY_BYTES;
 use crate::expression::Template;
 use crate::message::Guarantee;
 use crate::routing::{HeaderSpec, Span};
@@ -107,6 +108,15 @@ fn read_key(table: &Table<'_>, levels: &[&str]) -> Option<Template> {
             &table.path.name("key"),
             "the key is empty",
             "write one, or take it out: then the message's own is used",
+        );
+        return None;
+    }
+    let fixed_bytes = plain(key.source()).map_or(0, |fixed| fixed.len());
+    if fixed_bytes > MAX_KEY_BYTES {
+        table.reader.error(
+            &table.path.name("key"),
+            format!("the key has {fixed_bytes} bytes, more than {MAX_KEY_BYTES}"),
+            "write a shorter one",
         );
         return None;
     }

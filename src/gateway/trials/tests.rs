@@ -86,6 +86,8 @@ fn twins_are_paired_so_that_all_can_hold() {
     );
 }
 
+type Change = fn(&mut ExpectedTarget);
+
 #[test]
 fn every_field_that_is_said_is_compared() {
     let found = planned(vec![PlannedTarget {
@@ -115,7 +117,7 @@ fn every_field_that_is_said_is_compared() {
     };
     let expected = Expected::Targets(vec![holds.clone()]);
     assert_eq!(differences(&expected, &found), [""; 0]);
-    let changes: [(fn(&mut ExpectedTarget), &str); 10] = [
+    let changes: [(Change, &str); 10] = [
         (
             |t| t.guarantee = Some(Guarantee::ExactlyOnce),
             "guarantee is at_least_once, not exactly_once",

@@ -52,7 +52,7 @@ fn fifty_reloads_under_load_lose_and_refuse_nothing() {
             .map(|number| {
                 let client = gateway.client(PATIENCE);
                 let (quiet, stop) = (&quiet, &stop);
-                scope.spawn(move || publish_on(client, number, quiet, stop))
+                scope.spawn(move || publish_on(client, number, Trouble::Fails, quiet, stop))
             })
             .collect();
         wait_until("the quiet part", || {
@@ -77,6 +77,59 @@ fn fifty_reloads_under_load_lose_and_refuse_nothing() {
     ends_well(gateway);
 }
 
+/// A kill in the middle of a reload, at another moment each time: whichever of the two files the
+/// start finds, what was acknowledged is there once, in order, and goes where its receipt says.
+#[test]
+fn a_kill_in_a_reload_loses_nothing() {
+    const SEED: u64 = 11;
+    const KILLS: u64 = 8;
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let mut gateway = started(&keyed());
+    let (quiet, stop) = (AtomicBool::new(true), AtomicBool::new(false));
+    let told: Vec<Told> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|number| {
+                let client = Client::new(gateway.http, PATIENCE);
+                let (quiet, stop) = (&quiet, &stop);
+                scope.spawn(move || publish_on(client, number, Trouble::IsOvercome, quiet, stop))
+            })
+            .collect();
+        for number in 0..KILLS {
+            thread::sleep(Duration::from_millis(random.u64(20..100)));
+            gateway.configure(&if number % 2 == 0 { strict() } else { keyed() });
+            let mut admin = Client::new(gateway.admin, PATIENCE);
+            // It may end before the kill, or not.
+            let asked = scope.spawn(move || {
+                let json = [("content-type", "application/json")];
+                admin
+                    .post("/api/v1/reload", &json, b"{}")
+                    .map(|answer| answer.status)
+            });
+            thread::sleep(Duration::from_micros(random.u64(..20_000)));
+            gateway.kill();
+            drop(asked.join());
+            gateway
+                .start()
+                .unwrap_or_else(|why| panic!("seed {SEED}, kill {number}: {why}"));
+        }
+        stop.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .map(|c| c.join().expect("all is acknowledged"))
+            .collect()
+    });
+    judge(&gateway, &told);
+    ends_well(gateway);
+}
+
+/// What a publisher makes of a refusal, or of no answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    Fails,
+    /// It sends the same again.
+    IsOvercome,
+}
+
 /// `third` goes only when it owes nothing, which it never does.
 fn reload_to(gateway: &Gateway, file: &str, generation: u64) {
     gateway.configure(file);
@@ -87,8 +140,14 @@ fn reload_to(gateway: &Gateway, file: &str, generation: u64) {
     assert!(!answer["changed"].as_array().expect("a list").is_empty());
 }
 
-/// One after the other under one key, until it is told to stop; the first refusal is a failure.
-fn publish_on(mut client: Client, number: usize, quiet: &AtomicBool, stop: &AtomicBool) -> Told {
+/// One after the other under one key, until it is told to stop.
+fn publish_on(
+    mut client: Client,
+    number: usize,
+    trouble: Trouble,
+    quiet: &AtomicBool,
+    stop: &AtomicBool,
+) -> Told {
     let mut told = Told::default();
     let key = format!("key-{number}");
     while !stop.load(Ordering::Relaxed) {
@@ -100,10 +159,18 @@ fn publish_on(mut client: Client, number: usize, quiet: &AtomicBool, stop: &Atom
         ];
         let is_quiet = quiet.load(Ordering::Relaxed);
         let before = Instant::now();
-        let answer = client.post("/v1/topics/load/x", &headers, id.as_bytes());
+        let answer = loop {
+            let answer = client.post("/v1/topics/load/x", &headers, id.as_bytes());
+            match answer {
+                Ok(answer) if matches!(answer.status, 200 | 202) => break answer,
+                Ok(answer) if answer.status != 503 => panic!("{id}: {answer}"),
+                _ if trouble == Trouble::IsOvercome => thread::sleep(BETWEEN),
+                Ok(answer) => panic!("{id}: {answer}"),
+                Err(why) => panic!("{id}: {why}"),
+            }
+            assert!(before.elapsed() < PATIENCE, "{id}: not in {PATIENCE:?}");
+        };
         let took = before.elapsed();
-        let answer = answer.unwrap_or_else(|trouble| panic!("{id}: {trouble}"));
-        assert!(matches!(answer.status, 200 | 202), "{id}: {answer}");
         let receipt = answer.json().expect("a receipt");
         if destinations(&receipt).contains(&"second") {
             told.twice.push(id.clone());

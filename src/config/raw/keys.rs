@@ -117,15 +117,7 @@ fn read_key(table: &Table<'_>, key: &'static Key) {
         }
         Form::Urls(schemes) => read_urls(table, name, schemes),
         Form::Addresses => read_addresses(table, name),
-        Form::Texts => {
-            for entry in list(table, name) {
-                if entry.as_text().is_some_and(|text| text.is_empty()) {
-                    table
-                        .reader
-                        .error(&entry.path, "this is empty", "write text, or take it out");
-                }
-            }
-        }
+        Form::Texts => read_texts(table, name),
         Form::Properties => read_properties(table, name),
         Form::Table(keys) => {
             if let Some(inner) = table.table(name) {
@@ -143,6 +135,15 @@ fn read_key(table: &Table<'_>, key: &'static Key) {
                 read_keys(&inner, keys, &[]);
                 inner.finish();
             }
+        }
+    }
+}
+
+fn read_texts(table: &Table<'_>, name: &'static str) {
+    for entry in list(table, name) {
+        if entry.as_text().is_some_and(|text| text.is_empty()) {
+            let help = "write text, or take it out";
+            table.reader.error(&entry.path, "this is empty", help);
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::super::{OnReject, Pattern, Span, TargetSpec};
 use super::*;
-use crate::expression::Template;
+use crate::expression::{Program, Template};
 
 pub(in crate::routing) const NOW: Wall = Wall(1_000_000);
 
@@ -309,4 +309,35 @@ fn names_must_be_in_the_catalog() {
         compile(route("all", "#", vec![])),
         Some(CompileError::NoTargets("all".into()))
     );
+}
+
+/// The payload is read once, whoever asks: here two routes.
+#[test]
+fn what_is_evaluated_shares_one_scope() {
+    let reading = |name: &str| RouteSpec {
+        when: Program::compile("payload.n == 1", &[]).ok(),
+        ..route(name, "#", vec![target("inbox")])
+    };
+    let steps = |routes: &[RouteSpec]| {
+        let envelope = Envelope {
+            payload: Ok(Bytes::from_static(br#"{"n":1,"more":[1,2,3,4,5,6,7,8,9]}"#)),
+            ..envelope("a")
+        };
+        let scope = Scope::new(&envelope);
+        let arrival = Arrival {
+            envelope: &envelope,
+            id: &envelope.id,
+            scope: &scope,
+            now: NOW,
+        };
+        let routed = router(routes, Unrouted::Reject).plan(&arrival, &mut Vec::new());
+        assert!(matches!(routed, Ok(Routed::To(_))), "{routed:?}");
+        scope.steps()
+    };
+    let (one, two) = (
+        steps(&[reading("all")]),
+        steps(&[reading("all"), reading("orders")]),
+    );
+    assert!(two > one, "the second counts: {one}, {two}");
+    assert!(two < 2 * one, "the payload is read once: {one}, {two}");
 }

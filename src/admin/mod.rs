@@ -24,10 +24,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use explanation::Explanation;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use status::Status;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Of an order or a question: the largest is a message to be explained.
 const MAX_BODY_BYTES: usize = 2 << 20;
@@ -96,9 +98,9 @@ async fn status(State(control): State<Control>) -> Result<Json<Status>, Problem>
 /// A line of a batch, and `from`: where it is said to come from.
 async fn explain(
     State(control): State<Control>,
-    question: Result<Json<BTreeMap<String, Box<RawValue>>>, JsonRejection>,
+    question: Result<Json<Members>, JsonRejection>,
 ) -> Result<Json<Explanation>, Problem> {
-    let Json(mut members) =
+    let Json(Members(mut members)) =
         question.map_err(|rejection| bad_body(&rejection, "send a line of a batch"))?;
     let from = match members.remove("from") {
         None => HTTP.to_owned(),
@@ -108,6 +110,36 @@ async fn explain(
     let line = serde_json::to_vec(&members).map_err(|e| Problem::malformed(e.to_string()))?;
     let envelope = read_message(&line, &cases::source(&from))?;
     Ok(Json(control.explain(envelope).await?))
+}
+
+/// Of an object, each once: nobody is to guess which of two was meant.
+struct Members(BTreeMap<String, Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(format!("duplicate field `{name}`")));
+            }
+            members.insert(name, value);
+        }
+        Ok(Members(members))
+    }
 }
 
 #[derive(Deserialize)]

@@ -251,6 +251,10 @@ async fn a_message_is_explained_as_a_line_of_a_batch() {
             "unknown field `form`",
         ),
         (r#"{"topic":"a"}"#, "data: it is missing"),
+        (
+            r#"{"topic":"a","data":1,"data":2}"#,
+            "duplicate field `data`",
+        ),
         ("[1]", "invalid type"),
     ] {
         let (code, body) = ask(admin_router(control.clone()), "POST", path, Some(bad)).await;

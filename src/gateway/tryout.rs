@@ -7,13 +7,14 @@ use super::rehearsal::Rehearsal;
 use super::trials::{Judged, case_of, differences};
 use crate::admin::explanation::Explanation;
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::config::cases::{self, Case, Sample, to_toml};
+use crate::config::{Report, Settings};
 use crate::door::Rules;
 use crate::door::identity::Identities;
 use crate::journal::{self, fingerprint::Hasher};
 use crate::routing::{Catalog, Router};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -33,36 +34,64 @@ pub fn test(file: &Path, files: &[PathBuf]) -> Result<Told, String> {
     let rules = FileRules::load(file)?;
     let beside = [beside(file)];
     let files = if files.is_empty() { &beside } else { files };
-    let mut told = Told {
-        ok: true,
-        text: String::new(),
-        json: json!([]),
-    };
-    let (mut held, mut all) = (0, Vec::new());
+    let mut tally = Tally::default();
     for path in files {
         let name = path.display().to_string();
         match cases::read(&name, &read(path)?) {
-            Err(report) => {
-                told.ok = false;
-                told.text.push_str(&report.to_text());
-                all.push(report.to_json());
-            }
+            Err(report) => tally.add_broken(&report),
             Ok(cases) => {
                 for case in &cases {
-                    let judged = rules.judge(&name, case);
-                    held += usize::from(judged.holds());
-                    told.ok &= judged.holds();
-                    told.text.push_str(&judged.to_text());
-                    all.push(judged.to_json());
+                    tally.add(&rules.judge(&name, case));
                 }
             }
         }
     }
-    let failed = all.len() - held;
-    told.text
-        .push_str(&format!("{held} passed, {failed} failed\n"));
-    told.json = json!({ "ok": told.ok, "passed": held, "failed": failed, "cases": all });
-    Ok(told)
+    Ok(tally.into_told())
+}
+
+/// What came of cases so far.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    text: String,
+    cases: Vec<Value>,
+    /// Of files that can't be read as cases.
+    broken: Vec<Value>,
+}
+
+impl Tally {
+    fn add(&mut self, judged: &Judged<'_>) {
+        self.passed += usize::from(judged.holds());
+        self.text.push_str(&judged.to_text());
+        self.cases.push(judged.to_json());
+    }
+
+    fn add_broken(&mut self, report: &Report) {
+        self.text.push_str(&report.to_text());
+        self.broken.push(report.to_json());
+    }
+
+    fn into_told(mut self) -> Told {
+        let (passed, failed) = (self.passed, self.cases.len() - self.passed);
+        let broken = match self.broken.len() {
+            0 => String::new(),
+            1 => ", 1 file with errors".to_owned(),
+            more => format!(", {more} files with errors"),
+        };
+        writeln!(self.text, "{passed} passed, {failed} failed{broken}").expect("in memory");
+        let ok = failed == 0 && self.broken.is_empty();
+        Told {
+            ok,
+            text: self.text,
+            json: json!({
+                "ok": ok,
+                "passed": passed,
+                "failed": failed,
+                "cases": self.cases,
+                "broken": self.broken,
+            }),
+        }
+    }
 }
 
 /// Appends the case that holds for what was found; says where.
@@ -160,3 +189,6 @@ impl FileRules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

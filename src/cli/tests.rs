@@ -170,11 +170,10 @@ fn a_message_is_explained_by_the_file_or_by_the_gateway() {
     assert_eq!(reply.json["topic"], "a/b");
     assert_eq!(reply.json["routes"][0]["route"], "source:clicks");
     let saved = told(&format!("{live} --save=b.toml")).expect("answered");
-    let saved = saved.expect("something").text;
-    assert!(
-        saved.contains("saved as a case in ./routes.toml"),
-        "{saved}"
-    );
+    let saved = saved.expect("something");
+    let words = "saved as a case in ./routes.toml";
+    assert!(saved.text.contains(words), "{}", saved.text);
+    assert_eq!(saved.json["saved_to"], "./routes.toml");
     drop(stop);
     for bad in ["causeway explain", "causeway explain a -H novalue"] {
         assert_eq!(

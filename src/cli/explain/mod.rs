@@ -34,6 +34,7 @@ pub(super) struct Explain {
     /// The message's id
     #[arg(long)]
     id: Option<String>,
+    /// Messages of one key keep their order
     #[arg(long)]
     key: Option<String>,
     /// A header of the message; may repeat
@@ -129,11 +130,12 @@ impl Explain {
             ..shown
         };
         let mut text = render::text(found, shown);
+        let mut json = serde_json::to_value(found).map_err(|error| error.to_string())?;
         if let Some(to) = &self.save {
             let to = (house.save_case)(config, to.as_deref(), sample, found)?;
             text.push_str(&format!("\nsaved as a case in {}\n", to.display()));
+            json["saved_to"] = to.display().to_string().into();
         }
-        let json = serde_json::to_value(found).map_err(|error| error.to_string())?;
         Ok(Reply {
             code: match found.refused {
                 None => Code::Done,

@@ -1,6 +1,6 @@
 //! A change of the file as a reload.
 
-use super::{config, publish, started, status, to_inbox, wait_until};
+use super::{config, publish, route, started, status, to_inbox, wait_until};
 use crate::support::process::{Gateway, program};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -85,4 +85,32 @@ fn it_is_a_setting() {
     fs::write(gateway.config(), on("three")).expect("writable");
     wait_until("generation 3", || generation(&gateway) == 3);
     assert_eq!(config(&gateway)["last_reload"]["by"], "file change");
+}
+
+/// What it includes belongs to it: a file that changes, one that comes, one that goes.
+#[test]
+fn included_files_are_watched_too() {
+    let gateway = {
+        let mut gateway = Gateway::new(&program(), &to_inbox("main"));
+        gateway.variable("CAUSEWAY__GATEWAY__RELOAD_ON_CHANGE", "true");
+        let text = gateway.configured(&to_inbox("main"));
+        let including = text.replace("version = 1\n", "version = 1\ninclude = [\"d/*.toml\"]\n");
+        fs::write(gateway.config(), including).expect("writable");
+        fs::create_dir(gateway.folder().join("d")).expect("new");
+        gateway.start().unwrap();
+        gateway
+    };
+    let file = |name: &str| gateway.folder().join("d").join(name);
+    let included = |topic: &str| route("more", topic, "\"inbox\"");
+    fs::write(file("a.toml"), included("one")).expect("writable");
+    wait_until("it comes", || generation(&gateway) == 2);
+    assert_eq!(publish(&gateway, "one", "a"), 202);
+    fs::write(file("a.toml"), included("two")).expect("writable");
+    wait_until("it changes", || generation(&gateway) == 3);
+    assert_eq!(publish(&gateway, "two", "b"), 202);
+    fs::remove_file(file("a.toml")).expect("it is there");
+    wait_until("it goes", || generation(&gateway) == 4);
+    assert_eq!(publish(&gateway, "two", "c"), 404);
+    assert_eq!(publish(&gateway, "main", "d"), 202);
+    assert_eq!(config(&gateway)["reloads_refused"], 0);
 }

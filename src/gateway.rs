@@ -44,6 +44,8 @@ use tokio::task::JoinHandle;
 const BLOCKING_THREADS: usize = 16;
 /// Connections have this long to end their requests once the drain is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// A reload that has begun has this long; on a disk that hangs the stop goes on without it.
+const LAST_RELOAD: Duration = Duration::from_secs(10);
 /// A request's head may have so much beside `[limits]` headers and topic.
 const HEAD_SLACK_BYTES: usize = 16 * 1024;
 /// Header lines beside the ones that `[limits]` counts. With its default they are 100: for more
@@ -132,7 +134,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
 
     wait_for(stop).await;
     // A reload that has begun ends first: no lane starts behind the drain's back.
-    let _ = reloading.await;
+    let _ = tokio::time::timeout(LAST_RELOAD, reloading).await;
     drain(&board.settings(), serving, &lanes).await;
     stop_journal(running).await?;
     receipts.abort();

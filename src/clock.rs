@@ -76,6 +76,9 @@ pub enum Clock {
     },
     /// Set by hand: (monotone, wall) in milliseconds.
     Manual(Arc<(AtomicU64, AtomicU64)>),
+    /// A millisecond goes by whenever somebody looks.
+    #[cfg(test)]
+    Ticking(Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -96,6 +99,8 @@ impl Clock {
         match self {
             Self::System { started } => Mono(millis(started.elapsed())),
             Self::Manual(times) => Mono(times.0.load(Ordering::Relaxed)),
+            #[cfg(test)]
+            Self::Ticking(time) => Mono(time.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
@@ -107,6 +112,8 @@ impl Clock {
                 u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
             }
             Self::Manual(times) => times.0.load(Ordering::Relaxed) * 1000,
+            #[cfg(test)]
+            Self::Ticking(time) => time.load(Ordering::Relaxed) * 1000,
         }
     }
 
@@ -119,6 +126,8 @@ impl Clock {
                     .map_or(0, millis),
             ),
             Self::Manual(times) => Wall(times.1.load(Ordering::Relaxed)),
+            #[cfg(test)]
+            Self::Ticking(time) => Wall(time.load(Ordering::Relaxed)),
         }
     }
 

@@ -262,14 +262,18 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     }
 
     /// Feeds the lane, starts batches, reads and dead letters, until nothing more can be started.
+    ///
+    /// A round is at one time: a retry that fell due between its steps would have no timer any more,
+    /// and nobody would read it before something else happens.
     async fn start_what_can_be(&mut self) -> Result<(), DriverError> {
         loop {
+            let now = self.clock.mono();
             if !self.read_last {
-                self.read_again();
+                self.read_again(now);
             }
             self.feed_lane();
-            self.read_again();
-            self.start_batches();
+            self.read_again(now);
+            self.start_batches(now);
             self.bury();
             if !self.settle().await? {
                 return Ok(());
@@ -277,13 +281,12 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         }
     }
 
-    fn start_batches(&mut self) {
-        let now = self.clock.mono();
+    fn start_batches(&mut self, now: Mono) {
         if self.rest_until.is_some_and(|until| now < until) {
             return;
         }
         self.rest_until = None;
-        while let Some(batch) = self.lane.next_batch(self.clock.mono(), self.clock.wall()) {
+        while let Some(batch) = self.lane.next_batch(now, self.clock.wall()) {
             self.changed = true;
             let rest = self.egress.rest();
             self.rest_until = (!rest.is_zero()).then(|| now.plus(rest));
@@ -346,11 +349,11 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         }
     }
 
-    fn read_again(&mut self) {
+    fn read_again(&mut self, now: Mono) {
         if self.disk != Disk::Idle {
             return;
         }
-        let Wanted { ids, max_bytes } = self.lane.wanted(self.clock.mono(), self.clock.wall());
+        let Wanted { ids, max_bytes } = self.lane.wanted(now, self.clock.wall());
         if ids.is_empty() {
             return;
         }

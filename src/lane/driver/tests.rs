@@ -211,6 +211,10 @@ fn script(text: &str) -> Script {
 }
 
 fn spawn(faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
+    spawn_by(Clock::system(), faulty, limits, ends)
+}
+
+fn spawn_by(clock: Clock, faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
     let retry = RetryPolicy {
         initial: Duration::from_millis(2),
         max: Duration::from_millis(10),
@@ -230,7 +234,7 @@ fn spawn(faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
         egress: Arc::new(Egress::Faulty(faulty.clone())),
         feed: Arc::clone(&ends.feed),
         dead_letters: Arc::clone(&ends.sink),
-        clock: Clock::system(),
+        clock,
         faults: Faults::none(),
         seed: 1,
         first: Vec::new(),
@@ -514,6 +518,19 @@ async fn stopping_settles_what_it_can_and_leaves_the_rest() {
     assert!(started.elapsed() >= Duration::from_millis(685));
     assert_eq!((view.pending, rig.ends.feed.outcomes().len()), (20, 40));
     assert_eq!(rig.ends.feed.inner().settled.len(), 40);
+}
+
+/// A retry that falls due in the middle of a round is read in this round or wakes the next one.
+#[tokio::test]
+async fn a_retry_is_never_forgotten_between_two_looks_at_the_clock() {
+    let faulty = Faulty::in_memory(script("retry first 50"), KeyOrder::OneAtATime, None);
+    let clock = Clock::Ticking(Arc::default());
+    let rig = spawn_by(clock, faulty, Limits::default(), Ends::default());
+    rig.ends.feed.publish([delivery(0, 1, "good")]);
+    // A lane that has forgotten what it owes has nothing to wait for, and ends.
+    let stop = rig.handle.stop(Duration::from_secs(3600));
+    let view = tokio::time::timeout(PATIENCE, stop).await.expect("it ends");
+    assert_eq!(view.pending, 0);
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@
 
 mod requests;
 
+use super::app::App;
 use super::counters::{Counters, Ended};
 use super::kind::Kind;
-use super::origin::App;
 use super::problem::Problem;
 use super::serve::{ConnectionLimits, HEAD_TIMEOUT, WRITE_STALL_LIMIT, stopped};
 use super::stall::StallLimited;
+use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -160,8 +161,7 @@ async fn answer(
         shared.counters.count_problem(Kind::HeadTooLarge);
         too_many_lines(lines, shared.limits.head_lines).into_response()
     } else {
-        let Ok(response) = app.answer(request).await;
-        response
+        app.answer(request.map(Body::new)).await
     };
     Ok(open.answer(response))
 }

@@ -5,6 +5,7 @@
 
 mod accept;
 mod answer;
+mod app;
 mod batch;
 mod body;
 mod chunks;
@@ -29,10 +30,10 @@ mod stream;
 mod tests;
 mod time;
 
+pub use app::{App, guarded};
 pub use counters::{Answered, Counters, Ended, Endpoint, EventReadersCounted, Foreign};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
 pub use kind::Kind;
-pub use origin::{App, guarded};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
 pub use time::show_rfc3339;
@@ -44,8 +45,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use outliving::Outliving;
 use serde::Deserialize;
@@ -94,7 +94,7 @@ pub fn router<F: Front>(
     limits: Limits,
     counters: Arc<Counters>,
     stop: watch::Receiver<bool>,
-) -> Router {
+) -> App {
     let http = Arc::new(Http {
         front,
         clock,
@@ -105,37 +105,28 @@ pub fn router<F: Front>(
         batches: Arc::new(Semaphore::new(batch::BATCHES_AT_ONCE)),
         coded_batches: Arc::new(Semaphore::new(batch::CODED_BATCHES_AT_ONCE)),
         events: events::EventReaders::new(),
-        counters,
+        counters: Arc::clone(&counters),
         stop,
     });
-    Router::new()
-        .route("/v1/topics/", post(publish::<F>))
-        .route("/v1/topics/{*topic}", post(publish::<F>))
+    let publisher = Arc::clone(&http);
+    let publish: app::Publish = Arc::new(move |request| {
+        let published = publish(Arc::clone(&publisher), request);
+        Box::pin(async move { published.await.into_response() })
+    });
+    // A POST doesn't come here; the router knows what other methods are told.
+    let by_router = Arc::clone(&publish);
+    let topics = post(move |request| by_router(request));
+    let router = Router::new()
+        .route("/v1/topics/", topics.clone())
+        .route("/v1/topics/{*topic}", topics)
         .route("/v1/batch", post(batch::publish::<F>))
         .route("/v1/messages", get(message_by_id::<F>))
         .route("/v1/messages/{position}", get(message_at::<F>))
         .route("/v1/streams/{name}", get(stream::read::<F>))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&http),
-            count::<F>,
-        ))
-        .with_state(http)
-}
-
-async fn count<F: Front>(
-    State(http): State<Arc<Http<F>>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let endpoint = Endpoint::of_path(request.uri().path());
-    let response = next.run(request).await;
-    http.counters.count(endpoint, response.status());
-    if let Some(kind) = response.extensions().get::<Kind>() {
-        http.counters.count_problem(*kind);
-    }
-    response
+        .with_state(http);
+    App::of_messages(router, publish, counters)
 }
 
 pub(crate) async fn no_such_path() -> Problem {
@@ -157,10 +148,7 @@ pub(crate) async fn no_such_method() -> Problem {
     )
 }
 
-async fn publish<F: Front>(
-    State(http): State<Arc<Http<F>>>,
-    request: Request,
-) -> Result<Response, Problem> {
+async fn publish<F: Front>(http: Arc<Http<F>>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let (mut envelope, coding) = match read_head(&http, &head) {
         Ok(read) => read,

@@ -6,14 +6,9 @@
 use super::counters::{Counters, Foreign};
 use super::kind::Kind;
 use super::problem::Problem;
-use axum::Router;
+use axum::body::Body;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,56 +16,25 @@ use tokio::net::TcpListener;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What a listener answers, and to whom.
-#[derive(Clone)]
-pub struct App {
-    router: Router,
-    guard: Option<Arc<Guard>>,
-}
-
-struct Guard {
+/// Turns foreign requests away.
+pub(super) struct Guard {
     local_only: bool,
-    counters: Arc<Counters>,
-}
-
-impl From<Router> for App {
-    fn from(router: Router) -> Self {
-        Self {
-            router,
-            guard: None,
-        }
-    }
-}
-
-/// What a listener without authentication answers. On one that faces the network only one Host is
-/// asked for: who opened it to everybody has said so, and names for it can't be known.
-pub fn guarded(router: Router, listener: &TcpListener, counters: Arc<Counters>) -> App {
-    let address = listener.local_addr();
-    let open = address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
-    let guard = Guard {
-        local_only: !open,
-        counters,
-    };
-    App {
-        router,
-        guard: Some(Arc::new(guard)),
-    }
-}
-
-impl App {
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
-        if let Some(guard) = self.guard
-            && let Err(problem) = guard.check(&request)
-        {
-            guard.counters.count_problem(problem.kind);
-            return Ok(problem.into_response());
-        }
-        TowerToHyperService::new(self.router).call(request).await
-    }
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Guard {
-    fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+    /// Of a listener without authentication. On one that faces the network only one Host is asked for:
+    /// who opened it to everybody has said so, and names for it can't be known.
+    pub(super) fn of(listener: &TcpListener, counters: Arc<Counters>) -> Self {
+        let address = listener.local_addr();
+        let open = address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+        Self {
+            local_only: !open,
+            counters,
+        }
+    }
+
+    pub(super) fn check(&self, request: &Request<Body>) -> Result<(), Problem> {
         let host = host(request)?;
         if !self.local_only {
             return Ok(());

@@ -1,12 +1,13 @@
 //! Listeners: binding early, and serving HTTP/1.1 or HTTP/2 on what they accept, within limits.
 
+use super::app::App;
 use super::counters::{Counters, Ended};
 use super::h2c;
 use super::kind::Kind;
-use super::origin::App;
 use super::problem::Problem;
 use super::sniff::{self, Protocol};
 use super::stall::StallLimited;
+use axum::body::Body;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -210,7 +211,10 @@ async fn http1_connection(
     app: App,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(move |request| app.clone().answer(request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = app.clone().answer(request.map(Body::new));
+        async { Ok::<_, Infallible>(answer.await) }
+    });
     let mut connection = std::pin::pin!(server.http1.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -10,8 +10,6 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use std::io::Write;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -221,12 +219,12 @@ async fn a_line_without_room_is_refused_for_now() {
         (long.len() - 20, [503, 503, 503, 202]),
     ] {
         let House {
-            router,
+            app,
             script,
             stop: _running,
             ..
         } = house();
-        let call = |request| TowerToHyperService::new(router.clone()).call(request);
+        let call = |request| app.clone().answer(request);
         let held = Request::post("/v1/topics/held/1").body(Body::from(vec![b'x'; PAYLOAD_LIMIT]));
         let held = tokio::spawn(call(held.expect("legal")));
         while script.envelopes.lock().expect("no panic").is_empty() {
@@ -234,7 +232,7 @@ async fn a_line_without_room_is_refused_for_now() {
         }
         let (pieces, chunks) = tokio::sync::mpsc::channel(2);
         let request = Request::post("/v1/batch").body(Body::new(Results(chunks)));
-        let answer = call(request.expect("legal")).await.expect("it is answered");
+        let answer = call(request.expect("legal")).await;
         for piece in [&whole[..first], &whole[first..]] {
             let piece = Bytes::copy_from_slice(piece.as_bytes());
             pieces.send(piece).await.expect("it is read");
@@ -290,7 +288,7 @@ async fn batches_at_one_time_are_limited() {
         ("gzip", CODED_BATCHES_AT_ONCE),
     ] {
         let House {
-            router,
+            app,
             stop,
             counters,
             ..
@@ -301,8 +299,8 @@ async fn batches_at_one_time_are_limited() {
                 .header("content-encoding", coding)
                 .body(Body::new(Results(chunks)))
                 .expect("legal");
-            let answer = TowerToHyperService::new(router.clone()).call(request);
-            async move { (answer.await.expect("it is answered"), sender) }
+            let answer = app.clone().answer(request);
+            async move { (answer.await, sender) }
         };
         let mut taken = Vec::new();
         for _ in 0..limit {

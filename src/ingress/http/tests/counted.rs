@@ -7,8 +7,6 @@ use super::harness::{
 use super::*;
 use axum::body::Body;
 use http_body_util::BodyExt;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
 
 /// Those that aren't zero.
 fn counted(counters: &Counters) -> Vec<(&'static str, u64)> {
@@ -99,24 +97,21 @@ async fn foreign_requests_and_connections_above_the_limit_are_counted() {
     }
 }
 
-async fn get(router: &Router, target: &str) -> Response {
+async fn get(app: &App, target: &str) -> Response {
     let request = Request::get(target).body(Body::empty()).expect("legal");
-    let answer = TowerToHyperService::new(router.clone()).call(request).await;
-    answer.expect("it is answered")
+    app.clone().answer(request).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn pages_in_memory_are_limited() {
-    let House {
-        router, counters, ..
-    } = house();
+    let House { app, counters, .. } = house();
     let mut unread = Vec::new();
     for _ in 0..stream::PAGES_AT_ONCE {
-        let page = get(&router, "/v1/streams/inbox").await;
+        let page = get(&app, "/v1/streams/inbox").await;
         assert_eq!(page.status(), 200);
         unread.push(page);
     }
-    let refused = get(&router, "/v1/streams/inbox").await;
+    let refused = get(&app, "/v1/streams/inbox").await;
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
     assert_eq!(counted(&counters), [("stream-pages", 1)]);
@@ -124,7 +119,7 @@ async fn pages_in_memory_are_limited() {
     // One that is read, or given up, gives its place back.
     let read = unread.pop().expect("one").into_body().collect().await;
     drop(read.expect("in memory"));
-    assert_eq!(get(&router, "/v1/streams/inbox").await.status(), 200);
+    assert_eq!(get(&app, "/v1/streams/inbox").await.status(), 200);
 }
 
 /// Bare answers, and none at all, have no problem: the connection that is ended is counted.

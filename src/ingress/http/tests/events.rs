@@ -3,13 +3,11 @@
 use super::super::events::{EVENT_READERS, KEEP_ALIVE};
 use super::super::stream::{MAX_WAIT, PAGES_AT_ONCE};
 use super::harness::{House, PATIENCE, Running, answer, ask, house, request, send, start};
-use axum::Router;
+use crate::ingress::http::App;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use tokio::io::AsyncReadExt;
@@ -62,13 +60,12 @@ async fn opened(socket: &mut TcpStream) -> String {
     head
 }
 
-async fn call(router: &Router, method: &str, target: &str, accept: &str) -> Response {
+async fn call(app: &App, method: &str, target: &str, accept: &str) -> Response {
     let request = Request::builder().method(method).uri(target);
     let request = request.header("accept", accept).body(Body::empty());
     let request = request.expect("a request");
-    let answered = TowerToHyperService::new(router.clone()).call(request);
-    let answered = timeout(MAX_WAIT, answered).await;
-    answered.expect("in time").expect("a router always answers")
+    let answered = timeout(MAX_WAIT, app.clone().answer(request)).await;
+    answered.expect("in time")
 }
 
 async fn frame(response: &mut Response) -> Option<String> {
@@ -237,18 +234,18 @@ async fn a_client_that_goes_away_leaves_its_place() {
 #[tokio::test]
 async fn above_the_limit_of_readers_one_is_refused_and_pages_go_on() {
     let House {
-        router,
+        app,
         counters,
         script: _script,
         stop: _stop,
     } = house();
     let mut readers = Vec::new();
     for _ in 0..EVENT_READERS {
-        let reader = call(&router, "GET", INBOX, "text/event-stream").await;
+        let reader = call(&app, "GET", INBOX, "text/event-stream").await;
         assert_eq!(reader.status(), StatusCode::OK);
         readers.push(reader);
     }
-    let refused = call(&router, "GET", INBOX, "text/event-stream").await;
+    let refused = call(&app, "GET", INBOX, "text/event-stream").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "5");
     let body = json_of(refused).await;
@@ -256,10 +253,10 @@ async fn above_the_limit_of_readers_one_is_refused_and_pages_go_on() {
     assert_eq!(body["limit"], EVENT_READERS);
 
     // Neither takes a reader's place.
-    let head = call(&router, "HEAD", INBOX, "text/event-stream").await;
+    let head = call(&app, "HEAD", INBOX, "text/event-stream").await;
     assert_eq!(head.status(), StatusCode::OK);
     assert_eq!(head.headers()["content-type"], "text/event-stream");
-    let page = call(&router, "GET", INBOX, "*/*").await;
+    let page = call(&app, "GET", INBOX, "*/*").await;
     assert_eq!(json_of(page).await["next"], 4);
 
     let counted = counters.event_readers();
@@ -269,7 +266,7 @@ async fn above_the_limit_of_readers_one_is_refused_and_pages_go_on() {
         (full, full, 1)
     );
     readers.pop();
-    let next = call(&router, "GET", INBOX, "text/event-stream").await;
+    let next = call(&app, "GET", INBOX, "text/event-stream").await;
     assert_eq!(next.status(), StatusCode::OK);
 }
 
@@ -277,14 +274,14 @@ async fn above_the_limit_of_readers_one_is_refused_and_pages_go_on() {
 #[tokio::test]
 async fn a_page_is_read_when_the_one_before_it_is_taken() {
     let House {
-        router,
+        app,
         script,
         stop: _stop,
         ..
     } = house();
     script.stream_end.send_replace(5_000);
     let reads = || script.stream_reads.load(Ordering::Relaxed);
-    let mut reader = call(&router, "GET", INBOX, "text/event-stream").await;
+    let mut reader = call(&app, "GET", INBOX, "text/event-stream").await;
     let mut offset = 2;
     for taken in 1..=5 {
         tokio::task::yield_now().await;
@@ -298,13 +295,10 @@ async fn a_page_is_read_when_the_one_before_it_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_stream_is_kept_alive() {
     let House {
-        router,
-        script,
-        stop,
-        ..
+        app, script, stop, ..
     } = house();
     let mut reader = call(
-        &router,
+        &app,
         "GET",
         "/v1/streams/inbox?from=latest",
         "text/event-stream",
@@ -329,16 +323,16 @@ async fn an_idle_stream_is_kept_alive() {
 #[tokio::test]
 async fn pages_that_wait_hold_no_place_and_are_all_woken_by_a_record() {
     let House {
-        router,
+        app,
         script,
         stop: _stop,
         ..
     } = house();
     let waiting: Vec<_> = (0..PAGES_AT_ONCE + 8)
         .map(|_| {
-            let router = router.clone();
+            let app = app.clone();
             let target = "/v1/streams/inbox?from=latest&wait=60s&limit=1";
-            tokio::spawn(async move { json_of(call(&router, "GET", target, "*/*").await).await })
+            tokio::spawn(async move { json_of(call(&app, "GET", target, "*/*").await).await })
         })
         .collect();
     let all_wait = async {
@@ -349,7 +343,7 @@ async fn pages_that_wait_hold_no_place_and_are_all_woken_by_a_record() {
     timeout(PATIENCE, all_wait)
         .await
         .expect("none holds up the others");
-    let page = call(&router, "GET", INBOX, "*/*").await;
+    let page = call(&app, "GET", INBOX, "*/*").await;
     assert_eq!(json_of(page).await["next"], 4);
 
     let before = Instant::now();

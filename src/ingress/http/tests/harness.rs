@@ -143,7 +143,7 @@ pub(super) struct Running {
 
 /// The listener's answers without a socket.
 pub(super) struct House {
-    pub(super) router: Router,
+    pub(super) app: App,
     pub(super) script: Arc<Script>,
     pub(super) counters: Arc<Counters>,
     pub(super) stop: watch::Sender<bool>,
@@ -164,7 +164,7 @@ pub(super) fn house() -> House {
         payload_bytes: PAYLOAD_LIMIT,
         in_flight_bytes: IN_FLIGHT_LIMIT,
     };
-    let router = router(
+    let app = router(
         Arc::clone(&script),
         Clock::manual(NOW),
         limits,
@@ -172,7 +172,7 @@ pub(super) fn house() -> House {
         stop.subscribe(),
     );
     House {
-        router,
+        app,
         script,
         counters,
         stop,
@@ -190,7 +190,7 @@ pub(super) async fn start_guarded() -> Running {
 
 async fn start_as(is_guarded: bool) -> Running {
     let House {
-        router,
+        app,
         script,
         counters,
         stop,
@@ -198,9 +198,9 @@ async fn start_as(is_guarded: bool) -> Running {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = bind(any_port, "listen.http").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let router = match is_guarded {
-        true => guarded(router, &listener, Arc::clone(&counters)),
-        false => router.into(),
+    let app = match is_guarded {
+        true => guarded(app, &listener, Arc::clone(&counters)),
+        false => app,
     };
     let limits = ConnectionLimits {
         connections: CONNECTION_LIMIT,
@@ -209,7 +209,7 @@ async fn start_as(is_guarded: bool) -> Running {
     };
     let served = tokio::spawn(serve(
         listener,
-        router,
+        app,
         limits,
         Arc::clone(&counters),
         stop.subscribe(),

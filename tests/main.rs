@@ -19,6 +19,7 @@ mod log_sim;
 mod logs;
 mod oracle;
 mod reload;
+mod route_refusals;
 mod routes_tour;
 mod schema;
 mod shown_by;

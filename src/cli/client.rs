@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -154,12 +155,13 @@ impl Server {
         self.json(Ask::get(path.to_owned())).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, ClientError> {
         let json = HeaderValue::from_static("application/json");
+        let body = serde_json::to_vec(body).expect("maps with texts as keys, in memory");
         self.json(Ask {
             method: Method::POST,
             headers: vec![(CONTENT_TYPE, json)],
-            body: Bytes::from(body.to_string()),
+            body: Bytes::from(body),
             ..Ask::get(path.to_owned())
         })
         .await

@@ -16,13 +16,15 @@ const SHOWN_BEFORE: usize = 100;
 const BLOT: char = '*';
 
 /// Keys whose values are never shown, whatever is wrong with the line: any that has one of these in it.
-const SECRET_WORDS: [&str; 6] = [
+const SECRET_WORDS: [&str; 8] = [
     "password",
     "secret",
     "token",
     "credential",
     "private",
     "api_key",
+    "authorization",
+    "jaas",
 ];
 
 /// And those whose name is near to one of these.
@@ -241,13 +243,15 @@ pub(super) fn names_secret(key: &str) -> bool {
     SECRET_WORDS.iter().any(|word| key.contains(word)) || nearest(&key, SECRET_KEYS).is_some()
 }
 
-/// `amqp://user:password@host`
+/// `amqp://user:password@host`, or `user:password@host` where the scheme was forgotten.
 pub(super) fn has_userinfo(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, rest)| {
-        rest.split('/')
-            .next()
-            .is_some_and(|host| host.contains('@'))
-    })
+    let (has_scheme, rest) = match text.split_once("://") {
+        Some((_, rest)) => (true, rest),
+        None => (false, text),
+    };
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    host.split_once('@')
+        .is_some_and(|(user, _)| has_scheme || user.contains(':'))
 }
 
 pub(super) fn syntax_problem(name: &FileName, text: &str, error: &toml_edit::TomlError) -> Problem {

@@ -34,7 +34,7 @@ pub use problem::{FileName, Place, Problem, Report, Severity, Spot};
 use reader::Reader;
 pub use schema::schema;
 pub use secret::Secret;
-pub use settings::Settings;
+pub use settings::{Listen, Settings};
 use std::path::PathBuf;
 pub use units::{parse_duration, show_duration};
 
@@ -49,6 +49,21 @@ pub fn load(sources: &Sources) -> Result<(Settings, Report), Report> {
         }
         None => Err(Report::new(file, problems, Vec::new())),
     }
+}
+
+/// Where the gateway listens, whatever else is wrong: who talks to a running one needs no more, and
+/// the file may have changed since, or a secret be set for the gateway alone. `None` if the main file
+/// can't be read.
+#[must_use]
+pub fn listen(sources: &Sources) -> Option<Listen> {
+    let mut unheard = Vec::new();
+    let text = Text::main(&sources.file).ok()?;
+    let main = Document::parse(text.name.clone(), &text.text).ok()?;
+    let whole = files::to_dict(&main, &mut unheard);
+    let files = Files::one(main);
+    let layers = Layers::merge(whole, sources, &mut unheard);
+    let reader = Reader::new(&files, &layers, sources);
+    Some(resolve::listen(&raw::listeners(&reader)))
 }
 
 /// The files that a configuration is made from, as far as they can be found. Blocks.

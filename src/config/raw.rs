@@ -60,6 +60,11 @@ pub(super) struct Raw {
     pub unrouted: Unrouted,
 }
 
+/// Of all that is written only these.
+pub(super) fn listeners(reader: &Reader<'_>) -> Vec<RawListener> {
+    listen::read_listen(&reader.root())
+}
+
 pub(super) fn read(reader: &Reader<'_>) -> Raw {
     let root = reader.root();
     read_version(&root);

@@ -5,7 +5,9 @@ use super::document::Focus;
 use super::guarantees::{self, Asked, Blame, Sink};
 use super::names::nearest;
 use super::path::Path;
-use super::raw::{INGRESSES, Kind, Policies, Raw, RawDestination, RawFrom, RawRoute, RawTarget};
+use super::raw::{
+    INGRESSES, Kind, Policies, Raw, RawDestination, RawFrom, RawListener, RawRoute, RawTarget,
+};
 use super::reader::Reader;
 use super::settings::{
     Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
@@ -51,6 +53,18 @@ pub(super) fn resolve(raw: Raw, reader: &Reader<'_>) -> Option<Settings> {
     Some(settings)
 }
 
+pub(super) fn listen(listeners: &[RawListener]) -> Listen {
+    let address = |name: &str| {
+        let listener = listeners.iter().find(|listener| listener.name == name);
+        listener.map(|listener| listener.address)
+    };
+    Listen {
+        http: address("http"),
+        admin: address("admin"),
+        health: address("health"),
+    }
+}
+
 /// What one part has to know of the others.
 struct Context<'a> {
     raw: &'a Raw,
@@ -86,7 +100,6 @@ impl<'a> Context<'a> {
 
     /// Promise 10: fail closed.
     fn listeners(&self) -> Listen {
-        let mut listen = Listen::default();
         let mut taken = HashMap::new();
         for listener in &self.raw.listen {
             let (name, address) = (listener.name, listener.address);
@@ -110,13 +123,8 @@ impl<'a> Context<'a> {
                     "give each listener a port of its own",
                 );
             }
-            match name {
-                "http" => listen.http = Some(address),
-                "admin" => listen.admin = Some(address),
-                _ => listen.health = Some(address),
-            }
         }
-        listen
+        listen(&self.raw.listen)
     }
 
     fn route_names(&self) {

@@ -493,3 +493,23 @@ fn only_the_test_build_has_a_faulty_destination() {
     let problems = bad(&FILE.replace("\"stream\"", "\"faulty\""), &[], &[]);
     assert_eq!(problems.len(), 1, "{problems:?}");
 }
+
+/// Who talks to a running gateway finds it, whatever became of the file.
+#[test]
+fn where_it_listens_is_read_of_a_file_with_problems() {
+    let text = "include = [\"none.toml\"]\nversion = 7\n[listen]\nadmin = \"127.0.0.1:9190\"\n\
+        http = \"nowhere\"\n[destinations.a]\ntype = \"rabbitmq\"\npassword = { env = \"NONE\" }\n";
+    let ports = |text: &str, environment: &[(&str, &str)]| {
+        let config = config(text, environment, &[]);
+        let listen = listen(&config.sources)?;
+        Some((
+            listen.http.map(|address| address.port()),
+            listen.admin.map(|address| address.port()),
+        ))
+    };
+    assert_eq!(ports(text, &[]), Some((None, Some(9190))));
+    let http = [("CAUSEWAY__LISTEN__HTTP", "[::1]:81")];
+    assert_eq!(ports(text, &http), Some((Some(81), Some(9190))));
+    assert_eq!(ports("version = 1", &[]), Some((None, None)));
+    assert_eq!(ports("[listen", &[]), None);
+}

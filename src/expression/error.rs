@@ -91,6 +91,8 @@ impl fmt::Display for Kind {
 pub enum EvalError {
     #[error("the message has no payload")]
     NoPayload,
+    #[error("the payload is empty, and no JSON")]
+    Empty,
     #[error("the payload is not JSON that can be read (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
     #[error("the payload is nested deeper than {limit} levels")]

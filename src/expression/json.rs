@@ -65,6 +65,9 @@ pub(super) struct Ref<'d> {
 impl Doc {
     pub fn read(payload: &[u8], budget: &Budget) -> Result<Self, Fault> {
         budget.charge_part(payload.len(), READ_BYTES_A_STEP)?;
+        if payload.is_empty() {
+            return Err(EvalError::Empty.into());
+        }
         let text = std::str::from_utf8(payload).map_err(|error| {
             let (line, column) = place(&payload[..error.valid_up_to()]);
             Box::new(EvalError::NotJson { line, column })

@@ -119,18 +119,20 @@ impl Eye {
 
     fn look(&mut self, view: &LaneView, now: Mono) -> Vec<News> {
         let mut news = Vec::new();
-        let error = || {
-            let last = view.last_error.as_ref();
-            last.map_or_else(|| "unknown".to_owned(), |e| e.reason.to_string())
-        };
+        let words = |reason: Option<&Arc<str>>| reason.map_or("unknown", |r| r).to_owned();
+        let last_error = view.last_error.as_ref().map(|e| &e.reason);
         let waits = view.held_keys > 0 || view.retrying > 0 || view.state == LaneState::Holding;
         match self.failing.step(view.counts.retries, !waits, now) {
-            Some(Turn::Begins) => news.push(News::Fails { error: error() }),
+            Some(Turn::Begins) => news.push(News::Fails {
+                error: words(last_error),
+            }),
             Some(Turn::Ends(retries)) => news.push(News::Recovered { retries }),
             None => {}
         }
         match self.dead_letters.step(view.counts.dead_lettered, true, now) {
-            Some(Turn::Begins) => news.push(News::DeadLetters { error: error() }),
+            Some(Turn::Begins) => news.push(News::DeadLetters {
+                error: words(view.last_dead_letter.as_ref()),
+            }),
             Some(Turn::Ends(count)) => news.push(News::DeadLetteringEnds { count }),
             None => {}
         }
@@ -257,6 +259,7 @@ mod tests {
                 reason: "no answer".into(),
                 at: Wall(0),
             }),
+            last_dead_letter: Some("ugly".into()),
         }
     }
 
@@ -333,7 +336,11 @@ mod tests {
             view
         };
         let mut eye = Eye::new(&with(2));
-        assert_eq!(eye.look(&with(4), at(1)).len(), 1);
+        // With its own reason: the destination's last error may be of another message.
+        let begins = News::DeadLetters {
+            error: "ugly".into(),
+        };
+        assert_eq!(eye.look(&with(4), at(1)), [begins]);
         assert_eq!(eye.look(&with(9), at(2)), []);
         assert_eq!(
             eye.look(&with(9), at(12)),

@@ -4,7 +4,7 @@ use super::data_dir::disk;
 use super::explain;
 use super::open::journal_options;
 use crate::clock::Clock;
-use crate::config::{Report, Settings, Sources};
+use crate::config::{Listen, Report, Settings, Sources};
 use crate::faults::Faults;
 use crate::journal::{self, RepairOptions};
 use crate::log::{DirLock, LockError};
@@ -38,12 +38,24 @@ pub fn check(file: &Path) -> Told {
 
 /// Where the file's admin listener is, if it has one.
 pub fn admin_address(file: &Path) -> Result<Option<SocketAddr>, String> {
-    Ok(settings(file)?.listen.admin)
+    address(file, |listen| listen.admin)
 }
 
 /// Where the file's http listener is, if it has one.
 pub fn http_address(file: &Path) -> Result<Option<SocketAddr>, String> {
-    Ok(settings(file)?.listen.http)
+    address(file, |listen| listen.http)
+}
+
+/// Also of a file with problems; they are told if that can't be read.
+fn address(
+    file: &Path,
+    of: fn(&Listen) -> Option<SocketAddr>,
+) -> Result<Option<SocketAddr>, String> {
+    let sources = Sources::of_process(file, Vec::new());
+    match crate::config::listen(&sources).as_ref().and_then(of) {
+        Some(address) => Ok(Some(address)),
+        None => settings(file).map(|settings| of(&settings.listen)),
+    }
 }
 
 fn settings(file: &Path) -> Result<Settings, String> {

@@ -71,6 +71,8 @@ pub struct Lane {
     pending: u64,
     counts: LaneCounts,
     last_error: Option<LaneError>,
+    /// Why the last one was sent to the dead letters: some were never tried.
+    last_dead_letter: Option<Arc<str>>,
 }
 
 /// A group of deliveries to be tried together.
@@ -221,6 +223,7 @@ impl Lane {
             pending: 0,
             counts: LaneCounts::default(),
             last_error: None,
+            last_dead_letter: None,
         }
     }
 
@@ -424,6 +427,7 @@ impl Lane {
                 size_bytes: delivery.size_bytes,
             },
         );
+        self.last_dead_letter = Some(Arc::clone(&reason));
         self.dying.push(DeadLetter {
             delivery,
             reason,

@@ -24,6 +24,8 @@ pub struct LaneView {
     pub delayed: u64,
     pub counts: LaneCounts,
     pub last_error: Option<LaneError>,
+    /// Why the last one was sent to the dead letters, also if it was never tried.
+    pub last_dead_letter: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -229,7 +229,8 @@ fn failed(field: impl Into<String>, error: &EvalError) -> Unfit {
     Unfit::new(field, error.to_string())
 }
 
-/// What may stand in a field, whether it is written there or rendered.
+/// What may stand in a field, whether it is written there or rendered. Rendered values may come from
+/// payloads, and reasons get into logs: no value is quoted.
 pub(super) mod checked {
     use super::{Duration, Unfit, parse_duration, words};
     use crate::message::MAX_KEY_BYTES;
@@ -252,10 +253,8 @@ pub(super) mod checked {
             return unfit("it has a NUL character in it".to_owned());
         }
         if topic.contains(['+', '#']) {
-            let shown = words::quoted(&topic);
-            return unfit(format!(
-                "{shown} has a wildcard in it, `+` or `#`: these are for patterns"
-            ));
+            let words = "it has a wildcard in it, `+` or `#`: these are for patterns";
+            return unfit(words.to_owned());
         }
         Ok(topic)
     }
@@ -277,24 +276,21 @@ pub(super) mod checked {
     }
 
     pub(in crate::routing) fn priority(number: i64) -> Result<u8, Unfit> {
-        u8::try_from(number)
-            .map_err(|_| Unfit::new("priority", format!("{number} isn't between 0 and 255")))
+        let words = "it isn't between 0 and 255";
+        u8::try_from(number).map_err(|_| Unfit::new("priority", words))
     }
 
     pub(in crate::routing) fn priority_text(text: &str) -> Result<u8, Unfit> {
-        let number = text.trim().parse().map_err(|_| {
-            let shown = words::quoted(text);
-            Unfit::new("priority", format!("{shown} is no whole number"))
-        })?;
+        let number = text
+            .trim()
+            .parse()
+            .map_err(|_| Unfit::new("priority", "it is no whole number"))?;
         priority(number)
     }
 
     pub(in crate::routing) fn duration(text: &str, field: &'static str) -> Result<Duration, Unfit> {
-        parse_duration(text).ok_or_else(|| {
-            let shown = words::quoted(text);
-            let words = format!("{shown} is no length of time: write 500ms, 30s or 10m");
-            Unfit::new(field, words)
-        })
+        parse_duration(text)
+            .ok_or_else(|| Unfit::new(field, "it is no length of time: write 500ms, 30s or 10m"))
     }
 }
 

@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 pub(super) use render::Shown;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
@@ -148,29 +148,37 @@ impl Explain {
 }
 
 /// A line of a batch (docs/HTTP.md), and where it comes from.
-fn question(sample: &Sample) -> Value {
-    let mut headers: Map<String, Value> = Map::new();
-    for (name, value) in &sample.headers {
-        let values = headers.entry(name.clone()).or_insert_with(|| json!([]));
-        if let Value::Array(values) = values {
-            values.push(value.as_str().into());
-        }
+#[derive(Serialize)]
+struct Question<'a> {
+    topic: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    headers: Pairs<'a>,
+    content_type: String,
+    data_base64: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+}
+
+/// A member a header: their order is kept, also where a name stands twice.
+struct Pairs<'a>(&'a [(String, String)]);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
-    let mut question = json!({
-        "topic": sample.topic,
-        "headers": headers,
-        "content_type": sample.content_type(),
-        "data_base64": STANDARD.encode(sample.payload()),
-    });
-    let optional = [
-        ("id", &sample.id),
-        ("key", &sample.key),
-        ("from", &sample.from),
-    ];
-    for (member, value) in optional {
-        if let Some(value) = value {
-            question[member] = value.as_str().into();
-        }
+}
+
+fn question(sample: &Sample) -> Question<'_> {
+    Question {
+        topic: &sample.topic,
+        id: sample.id.as_deref(),
+        key: sample.key.as_deref(),
+        headers: Pairs(&sample.headers),
+        content_type: sample.content_type(),
+        data_base64: STANDARD.encode(sample.payload()),
+        from: sample.from.as_deref(),
     }
-    question
 }

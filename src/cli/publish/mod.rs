@@ -86,7 +86,8 @@ pub(super) struct Publish {
 }
 
 pub(super) fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or("write NAME=VALUE")?;
     // As HTTP has it, whichever way it is sent.
     Ok((name.to_ascii_lowercase(), value.to_owned()))
 }
@@ -386,7 +387,6 @@ mod tests {
             ["a", "-d", "x", "--key", "a\nb"],
             ["a", "-d", "x", "--key", " a"],
             ["a", "-d", "x", "-H", "a b=c"],
-            ["a", "-d", "x", "-H", "=c"],
         ] {
             let failure = parsed(&words).expect("understood").ask();
             assert_eq!(
@@ -406,6 +406,7 @@ mod tests {
             &["a", "--lines", "--wait"],
             &["a", "-d", "x", "--id-prefix", "p"],
             &["a", "-d", "x", "-H", "novalue"],
+            &["a", "-d", "x", "-H", "=noname"],
             &["a", "-d", "x", "--give-up-after", "soon"],
         ] {
             let code = parsed(words).expect_err("not understood").exit_code();

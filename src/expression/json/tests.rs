@@ -51,8 +51,8 @@ fn values_are_read_and_written_as_they_are() {
 #[test]
 fn what_is_no_json_says_where() {
     for (json, line, column) in [
-        (&b""[..], 1, 0),
-        (b"{\"a\": 1,\n  x}", 2, 3),
+        (&b"{\"a\": 1,\n  x}"[..], 2, 3),
+        (b" ", 1, 1),
         (b"{} {}", 1, 4),
         (b"[1,]", 1, 4),
         (b"\"\xff\"", 1, 2),
@@ -66,6 +66,7 @@ fn what_is_no_json_says_where() {
         let read = read(json).map(drop);
         assert_eq!(read, Err(EvalError::NotJson { line, column }), "{json:?}");
     }
+    assert_eq!(read(b"").map(drop), Err(EvalError::Empty));
 }
 
 #[test]

@@ -223,6 +223,7 @@ impl Lane {
             delayed: self.delayed.len(),
             counts: self.counts,
             last_error: self.last_error.clone(),
+            last_dead_letter: self.last_dead_letter.clone(),
         }
     }
 

@@ -151,6 +151,24 @@ fn a_prefix_egress_gets_batches_in_journal_order() {
     assert_eq!(reload(&mut lane, Mono(100), START, make), [4]);
 }
 
+/// One that the plan sends to the dead letters was never tried: no error of the destination's.
+#[test]
+fn a_planned_dead_letter_has_its_own_reason() {
+    let mut lane = lane(Mode::Keyed, KeyOrder::OneAtATime);
+    offer_keys(&mut lane, &["a"]);
+    let batch = lane.next_batch(Mono(0), START).expect("one is ready");
+    lane.outcome(batch.id, vec![Verdict::retry("busy")], Mono(0), START);
+    let mut planned = target("b");
+    planned.dead_letter = Some("`when`: no such field".into());
+    lane.offer(delivery(1, planned), START);
+    let view = lane.view();
+    assert_eq!(&*view.last_error.expect("one failed").reason, "busy");
+    assert_eq!(
+        view.last_dead_letter.as_deref(),
+        Some("`when`: no such field")
+    );
+}
+
 #[test]
 fn a_key_goes_on_when_the_dead_letter_is_durable() {
     for order in [KeyOrder::OneAtATime, KeyOrder::PrefixPerKey] {

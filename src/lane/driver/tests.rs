@@ -1,13 +1,14 @@
+mod ends;
 mod turns;
 
 use super::*;
 use crate::clock::Wall;
 use crate::egress::KeyOrder;
 use crate::egress::faulty::{Faulty, Script};
-use crate::lane::{Limits, OnReject, RetryPolicy, Room};
+use crate::lane::{LaneEnded, Limits, Mode, OnReject, RetryPolicy, Room};
 use crate::message::{
     Ack, DiscardReason, Envelope, Epoch, Guarantee, LaneId, Message, MessageId, Outcome, Plan,
-    RouteId, Settlement, Target,
+    Position, RouteId, Settlement, Target,
 };
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -159,7 +160,12 @@ impl Feed for MemoryFeed {
 }
 
 #[derive(Default)]
-struct MemorySink(Mutex<SinkState>);
+struct MemorySink {
+    state: Mutex<SinkState>,
+    /// Held by a test: a write that has begun doesn't end.
+    disk: Mutex<()>,
+    writes: Notify,
+}
 
 #[derive(Default)]
 struct SinkState {
@@ -171,12 +177,16 @@ struct SinkState {
 
 impl MemorySink {
     fn state(&self) -> MutexGuard<'_, SinkState> {
-        self.0.lock().expect("no test panics while it holds this")
+        self.state
+            .lock()
+            .expect("no test panics while it holds this")
     }
 }
 
 impl DeadLetterSink for MemorySink {
     fn write(&self, letters: &[DeadLetter]) -> Result<Written, SinkError> {
+        self.writes.notify_one();
+        drop(self.disk.lock());
         let mut state = self.state();
         if state.failed {
             return Err(SinkError::Failed("planted".into()));

@@ -77,6 +77,12 @@ impl LaneHandle {
         self.view()
     }
 
+    /// Its task: no command is taken any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     pub async fn send(&self, command: Command) -> Result<(), LaneEnded> {
         self.commands.send(command).await.map_err(|_| LaneEnded)
     }

@@ -108,6 +108,17 @@ impl Lanes {
         leaving.contains_key(name)
     }
 
+    /// Changes of a lane's mode that wait for what it owes.
+    pub fn turns_ahead(&self, lane: &Lane) -> usize {
+        let Some((first, _)) = lane.state.owed() else {
+            return 0;
+        };
+        self.journal.shared().read_catalog(|catalog| {
+            let entry = catalog.lane(lane.state.id);
+            entry.map_or(0, |entry| entry.modes.barriers_behind(first))
+        })
+    }
+
     /// Starts a lane, in the place of one that has ended if there is one. Called inside the runtime.
     pub fn open(&self, destination: OpenDestination) -> Option<Arc<Lane>> {
         let name = destination.name.to_string();

@@ -17,7 +17,7 @@ use crate::journal::{self, DOOR_LANE, DOOR_ROUTE};
 use crate::lane::{LaneEnded, LaneState, Seat};
 use crate::message::{LaneId, LogUuid, Refusal, RouteId};
 use crate::routing::Catalog;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,6 +72,8 @@ type Seats = Vec<(Destination, Option<Seat>)>;
 pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane> {
     let facts = |(name, lane): (String, Arc<Lane>)| {
         let is_dropping = lane.view().state == LaneState::Dropping;
+        // Before the ledger is locked: it looks there, too.
+        let turns = running.turns_ahead(&lane);
         let ledger = lane.state.ledger();
         let facts = plan::Lane {
             pending: ledger.pending(),
@@ -79,6 +81,7 @@ pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane>
             is_orphan: lane.is_orphan,
             is_dropping,
             is_leaving: false,
+            turns,
         };
         (name, facts)
     };
@@ -126,6 +129,8 @@ impl House {
         let journal = self.journal.clone();
         let cut = blocking(move || Ok(door.generations.replace(next, || journal.cut(turns)))).await;
         self.decided(cut).await;
+        let routes: HashSet<&str> = steps.settings.routes.iter().map(|r| &*r.name).collect();
+        self.door.skips.keep_only(|route| routes.contains(route));
         for name in &steps.close {
             self.lanes.close(name).await;
         }

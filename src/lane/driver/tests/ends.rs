@@ -1,4 +1,4 @@
-//! What a driver leaves behind when it ends.
+//! How a driver ends, and what it leaves behind.
 
 use super::*;
 
@@ -29,4 +29,32 @@ async fn dead_letters_that_are_being_written_are_settled_at_the_end() {
     disk.join().expect("it ends");
     let settled = ends.feed.outcomes();
     assert_eq!(settled, HashMap::from([(0, Outcome::DeadLettered)]));
+}
+
+#[tokio::test]
+async fn stopping_settles_what_it_can_and_leaves_the_rest() {
+    let rig = rig("key=1 retry; delay 1..5");
+    rig.ends
+        .feed
+        .publish((0..60).map(|n| delivery(n, n % 3, "good")));
+    let started = std::time::Instant::now();
+    let view = rig.handle.stop(Duration::from_millis(700)).await;
+    // Until no further retry (at most 10 ms away) would have been in time.
+    assert!(started.elapsed() >= Duration::from_millis(685));
+    assert_eq!((view.pending, rig.ends.feed.outcomes().len()), (20, 40));
+    assert_eq!(rig.ends.feed.inner().settled.len(), 40);
+}
+
+#[tokio::test]
+async fn a_stop_without_anything_to_do_is_quick_and_a_hanging_one_is_in_time() {
+    let started = std::time::Instant::now();
+    let idle = rig("confirm");
+    idle.handle.stop(Duration::from_secs(3600)).await;
+    let faulty = Faulty::in_memory(script("hang"), KeyOrder::OneAtATime, None);
+    let mut hanging = spawn(faulty, Limits::default(), Ends::default());
+    hanging.ends.feed.publish([delivery(0, 1, "good")]);
+    hanging.handle.wait_for(|view| view.in_flight == 1).await;
+    let view = hanging.handle.stop(Duration::from_millis(50)).await;
+    assert_eq!((view.in_flight, view.pending), (1, 1));
+    assert!(started.elapsed() < PATIENCE);
 }

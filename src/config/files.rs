@@ -19,6 +19,9 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 /// More than a folder of one file a team holds.
 const MAX_INCLUDED_FILES: usize = 1_000;
 
+/// All of them together: they are in memory at one time.
+const MAX_INCLUDED_BYTES: usize = 64 << 20;
+
 /// What an included file may hold: lists, and tables with names of the user's.
 const LISTS: [&str; 2] = ["routes", "identity"];
 const NAMED: [&str; 3] = ["destinations", "sources", "connections"];
@@ -65,6 +68,7 @@ impl Text {
             main: fs::canonicalize(file).ok(),
             seen: HashSet::new(),
             texts: Vec::new(),
+            bytes: 0,
         };
         for (index, pattern) in main.texts_at("include") {
             let place = main.place(&Path::root().name("include").index(index), Focus::Value);
@@ -85,6 +89,8 @@ struct Included {
     main: Option<PathBuf>,
     seen: HashSet<PathBuf>,
     texts: Vec<Text>,
+    /// Of the texts.
+    bytes: usize,
 }
 
 impl Included {
@@ -106,8 +112,15 @@ impl Included {
             return wrong(message, "put several routes into one file");
         }
         let name = FileName::new(self.texts.len() + 1, printable(path));
-        match read_included(path) {
-            Ok(text) => self.texts.push(Text { name, text }),
+        match read_plain(path) {
+            Ok(text) if self.bytes + text.len() > MAX_INCLUDED_BYTES => {
+                let message = format!("more than {MAX_INCLUDED_BYTES} bytes are included");
+                return wrong(message, "take files out that hold no routes");
+            }
+            Ok(text) => {
+                self.bytes += text.len();
+                self.texts.push(Text { name, text });
+            }
             Err(Unreadable::NoUtf8 { line }) => return Err(no_utf8(Place::File(name), line)),
             Err(why) => {
                 let help = "name a file that can be read, or take it out";
@@ -273,7 +286,8 @@ impl<'t> Files<'t> {
 pub(super) fn paths(file: &FilePath) -> Vec<PathBuf> {
     let mut paths = vec![file.to_owned()];
     // Most files include nothing, and somebody may ask every second.
-    let text = read(file).ok().filter(|text| text.contains("include"));
+    let text = read_plain(file).ok();
+    let text = text.filter(|text| text.contains("include"));
     let name = FileName::new(0, "");
     let main = text.as_deref().map(|text| Document::parse(name, text));
     if let Some(Ok(main)) = main {
@@ -357,7 +371,7 @@ enum Unreadable {
 }
 
 /// A pipe or a device would never end, or never begin.
-fn read_included(path: &FilePath) -> Result<String, Unreadable> {
+fn read_plain(path: &FilePath) -> Result<String, Unreadable> {
     if !fs::metadata(path)?.is_file() {
         return Err(Unreadable::NoFile);
     }
@@ -396,5 +410,31 @@ fn error(place: Place, message: impl Into<String>, help: &str) -> Problem {
         place,
         message: message.into(),
         help: Some(help.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_included_is_bounded_as_a_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut included = Included {
+            main: None,
+            seen: HashSet::new(),
+            texts: Vec::new(),
+            bytes: MAX_INCLUDED_BYTES - 3,
+        };
+        let mut add = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, text).expect("writable");
+            let place = Place::File(FileName::new(0, "routes.toml"));
+            included.add(&file, &place).map_err(|why| why.message)
+        };
+        assert_eq!(add("a.toml", "# a"), Ok(()));
+        let refused = Err("more than 67108864 bytes are included".to_owned());
+        assert_eq!(add("b.toml", "#"), refused);
+        assert_eq!(add("empty.toml", ""), Ok(()));
     }
 }

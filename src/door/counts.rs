@@ -24,7 +24,7 @@ impl Refusals {
     }
 }
 
-/// Since the start, over all reloads.
+/// Since the start, over the reloads that kept the route.
 #[derive(Default)]
 pub struct Skips(Mutex<BTreeMap<String, u64>>);
 
@@ -37,6 +37,12 @@ impl Skips {
         for skip in skips {
             *counts.entry(skip.route).or_default() += 1;
         }
+    }
+
+    /// Forgets routes that are gone: else each name that a file ever had would stay.
+    pub fn keep_only(&self, is_kept: impl Fn(&str) -> bool) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.retain(|route, _| is_kept(route));
     }
 
     /// By route.

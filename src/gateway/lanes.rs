@@ -1,16 +1,18 @@
 //! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
-use super::open::{OpenDestination, tune};
+use super::open::{OpenDestination, modes_of, tune};
 use crate::clock::Clock;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
-use crate::journal::{self, LaneState};
+use crate::journal::{self, LaneModes, LaneState};
 use crate::lane::{Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat};
 use crate::message::{Position, RouteId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -73,11 +75,11 @@ impl Lanes {
         self.lanes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leaving(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Weak<Lane>>> {
+    fn leaving(&self) -> MutexGuard<'_, BTreeMap<String, Weak<Lane>>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn housekeeping(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+    fn housekeeping(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.housekeeping
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -104,6 +106,17 @@ impl Lanes {
         let mut leaving = self.leaving();
         leaving.retain(|_, lane| lane.strong_count() > 0);
         leaving.contains_key(name)
+    }
+
+    /// Changes of a lane's mode that wait for what it owes.
+    pub fn turns_ahead(&self, lane: &Lane) -> usize {
+        let Some((first, _)) = lane.state.owed() else {
+            return 0;
+        };
+        self.journal.shared().read_catalog(|catalog| {
+            let entry = catalog.lane(lane.state.id);
+            entry.map_or(0, |entry| entry.modes.barriers_behind(first))
+        })
     }
 
     /// Starts a lane, in the place of one that has ended if there is one. Called inside the runtime.
@@ -231,6 +244,32 @@ impl Lane {
         self.handle.clone().stop(Duration::ZERO).await;
     }
 
+    /// Its task: nothing is tried any more, and no command taken.
+    pub fn has_ended(&self) -> bool {
+        self.handle.has_ended()
+    }
+
+    /// To be started in this one's place, without a destination.
+    pub fn held(&self, name: &str, modes: &LaneModes) -> OpenDestination {
+        let mut settings = self.settings().clone();
+        let (mode, changes) = modes_of(modes);
+        settings.mode = mode;
+        OpenDestination {
+            name: name.into(),
+            lane: settings,
+            backlog_bytes: self.state.backlog_bytes.load(Ordering::Relaxed),
+            dead_letters_max_bytes: self.dead_letters_max_bytes(),
+            is_orphan: true,
+            changes,
+            egress: Egress::Nowhere,
+            dead_letters: Arc::clone(&self.dead_letters),
+        }
+    }
+
+    fn settings(&self) -> MutexGuard<'_, LaneSettings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a destination in the file says of the lane itself. Its task is told from the seat; a
     /// lane that has ended has none, and goes by this at the next start.
     pub fn tune(
@@ -241,7 +280,7 @@ impl Lane {
     ) {
         let backlog = destination.lane.backlog_bytes;
         self.state.backlog_bytes.store(backlog, Ordering::Relaxed);
-        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = self.settings();
         tune(&mut settings, destination, words);
         if let Some(seat) = seat {
             seat.send(Command::Tune(Box::new(settings.clone())));

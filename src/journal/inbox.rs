@@ -26,6 +26,8 @@ struct Queue {
     lags: bool,
     /// Changes of mode that the lane wasn't told yet: the first position, and whether it is strict.
     turns: Vec<(Position, bool)>,
+    /// Something was pushed behind the last of them.
+    is_behind_turn: bool,
 }
 
 impl Queue {
@@ -66,6 +68,7 @@ impl Inbox {
             bytes: 0,
             lags: true,
             turns: Vec::new(),
+            is_behind_turn: false,
         };
         Self {
             queue: Mutex::new(queue),
@@ -80,6 +83,7 @@ impl Inbox {
     /// Called after the ledger owes the deliveries. They are in journal order.
     pub fn push(&self, mut deliveries: Vec<Delivery>) {
         let mut queue = self.queue();
+        queue.is_behind_turn |= !deliveries.is_empty();
         if !queue.lags {
             let (fit, bytes) = queue.fit(&deliveries);
             queue.lags = fit < deliveries.len();
@@ -97,7 +101,12 @@ impl Inbox {
     /// The lane's mode changes at `barrier`. Called before anything behind it is pushed or owed, so
     /// that whoever took such a delivery finds the change in `take_turns`.
     pub fn turn(&self, barrier: Position, is_strict: bool) {
-        self.queue().turns.push((barrier, is_strict));
+        let mut queue = self.queue();
+        // The last is of no effect if nothing is behind it: a lane that nobody sends to keeps one.
+        if !std::mem::take(&mut queue.is_behind_turn) {
+            queue.turns.pop();
+        }
+        queue.turns.push((barrier, is_strict));
     }
 
     #[must_use]
@@ -111,6 +120,7 @@ impl Inbox {
         (queue.count, queue.bytes, queue.lags) = (0, 0, true);
         queue.runs.clear();
         queue.turns.clear();
+        queue.is_behind_turn = false;
     }
 
     /// Takes queued deliveries that aren't before `cursor`. The flag says that the queue is empty
@@ -155,5 +165,24 @@ impl Inbox {
 impl Default for Inbox {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_lane_keeps_one_turn_however_often_it_turns() {
+        let inbox = Inbox::new();
+        for at in 0..100 {
+            inbox.turn(Position(at), at % 2 == 1);
+        }
+        assert_eq!(inbox.take_turns(), [(Position(99), true)]);
+        // An empty push is no delivery.
+        inbox.turn(Position(100), false);
+        inbox.push(Vec::new());
+        inbox.turn(Position(101), true);
+        assert_eq!(inbox.take_turns(), [(Position(101), true)]);
     }
 }

@@ -48,6 +48,12 @@ impl LaneModes {
         &self.barriers
     }
 
+    #[must_use]
+    pub fn barriers_behind(&self, position: Position) -> usize {
+        let passed = self.barriers.partition_point(|at| *at <= position);
+        self.barriers.len() - passed
+    }
+
     /// Each barrier with what the lane is from there on.
     pub fn changes(&self) -> impl Iterator<Item = (Position, bool)> + '_ {
         let mut is_strict = self.is_strict;
@@ -101,7 +107,7 @@ impl LaneModes {
 
     /// Forgets the barriers up to the first that is owed.
     fn pass(&mut self, first: Position) {
-        let passed = self.barriers.partition_point(|barrier| *barrier <= first);
+        let passed = self.barriers.len() - self.barriers_behind(first);
         self.is_strict ^= passed % 2 == 1;
         self.barriers.drain(..passed);
     }

@@ -8,45 +8,25 @@
 mod tests;
 
 use super::feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Written};
-use super::settings::{LaneSettings, Mode};
+use super::handle::{Command, LaneHandle};
+use super::settings::LaneSettings;
 use super::state::{BatchId, DeadLetter, Lane, Wanted};
 use super::view::{LaneState, LaneView};
 use crate::clock::{Clock, Mono};
 use crate::egress::{Attempted, Egress};
 use crate::faults::Faults;
-use crate::message::{Ack, Delivery, DeliveryId, Position};
+use crate::message::{Ack, Delivery, DeliveryId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
-/// Commands that wait.
-const COMMANDS: usize = 16;
 /// A full dead-letter log is tried again this often.
 const DEAD_LETTER_RETRY: Duration = Duration::from_secs(1);
 /// Making a view looks at every key, so it isn't made after each batch.
 const VIEW_INTERVAL: Duration = Duration::from_millis(100);
-
-#[derive(Clone, Debug)]
-pub enum Command {
-    Pause,
-    Resume,
-    /// Everything that is owed before `until`, without a try.
-    Drop {
-        discard: bool,
-        until: Position,
-    },
-    /// From `barrier` on.
-    ChangeMode {
-        mode: Mode,
-        barrier: Position,
-    },
-    Tune(Box<LaneSettings>),
-    /// Goes on for so long as there is something to do, at most; then it ends.
-    Stop {
-        drain: Duration,
-    },
-}
+/// How long a driver that ends waits for dead letters that are being written: nobody can stop that.
+const BURIAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a lane's driver is made of.
 pub struct Parts<F, D> {
@@ -59,26 +39,6 @@ pub struct Parts<F, D> {
     pub seed: u64,
     /// Obeyed before the first delivery is taken.
     pub first: Vec<Command>,
-}
-
-/// The way to a running lane. It outlives its task.
-#[derive(Clone, Debug)]
-pub struct LaneHandle {
-    commands: mpsc::Sender<Command>,
-    view: watch::Receiver<LaneView>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the lane has ended")]
-pub struct LaneEnded;
-
-/// With it a command surely finds room.
-pub struct Seat(mpsc::OwnedPermit<Command>);
-
-impl Seat {
-    pub fn send(self, command: Command) {
-        self.0.send(command);
-    }
 }
 
 /// Why a driver ended before it was told to.
@@ -98,8 +58,8 @@ impl LaneHandle {
     pub fn spawn<F: Feed, D: DeadLetterSink>(parts: Parts<F, D>) -> Self {
         let rng = fastrand::Rng::with_seed(parts.seed);
         let lane = Lane::new(parts.settings.clone(), parts.faults, rng);
-        let (commands, inbox) = mpsc::channel(COMMANDS);
         let (shown, view) = watch::channel(lane.view());
+        let (handle, inbox) = Self::new(view);
         let shown = Arc::new(shown);
         let mut driver = Driver {
             lane,
@@ -126,41 +86,7 @@ impl LaneHandle {
         }
         driver.show();
         tokio::spawn(supervise(driver, shown));
-        Self { commands, view }
-    }
-
-    #[must_use]
-    pub fn view(&self) -> LaneView {
-        self.view.borrow().clone()
-    }
-
-    /// Waits until there is a view that wasn't looked at here.
-    pub async fn changed(&mut self) -> Result<(), LaneEnded> {
-        self.view.changed().await.map_err(|_| LaneEnded)
-    }
-
-    /// Waits until the view is as wanted; with the last view there was if the lane ends before.
-    pub async fn wait_for(&mut self, wanted: impl FnMut(&LaneView) -> bool) -> LaneView {
-        if let Ok(view) = self.view.wait_for(wanted).await {
-            return view.clone();
-        }
-        self.view()
-    }
-
-    pub async fn send(&self, command: Command) -> Result<(), LaneEnded> {
-        self.commands.send(command).await.map_err(|_| LaneEnded)
-    }
-
-    /// A place for one command: waits while others wait.
-    pub async fn seat(&self) -> Result<Seat, LaneEnded> {
-        let seat = self.commands.clone().reserve_owned().await;
-        seat.map(Seat).map_err(|_| LaneEnded)
-    }
-
-    /// Lets the lane settle what it can for up to `drain`, and waits for its end.
-    pub async fn stop(mut self, drain: Duration) -> LaneView {
-        let _ended_already = self.send(Command::Stop { drain }).await;
-        self.wait_for(|_| false).await
+        handle
     }
 }
 
@@ -233,12 +159,23 @@ enum Event {
 impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     async fn run(mut self) -> Result<(), DriverError> {
         let result = self.work().await;
-        if result.is_err() {
-            // What is known is kept; if even that fails it is delivered again after a restart.
-            let _ = self.settle().await;
-        }
+        let buried = self.last_burial().await;
+        // What is known is kept; if even that fails it is delivered again after a restart.
+        let settled = self.settle().await;
         self.show();
-        result
+        result.and(buried).and(settled.map(drop))
+    }
+
+    /// A reload may start another driver on what this one leaves: what is in the dead letters by
+    /// then must be settled, or it would be delivered, too.
+    async fn last_burial(&mut self) -> Result<(), DriverError> {
+        let end = tokio::time::Instant::now() + BURIAL_PATIENCE;
+        while self.burying
+            && let Ok(Some(done)) = tokio::time::timeout_at(end, self.tasks.join_next()).await
+        {
+            self.finish(done.map_err(panicked)?)?;
+        }
+        Ok(())
     }
 
     async fn work(&mut self) -> Result<(), DriverError> {

@@ -7,14 +7,16 @@
 mod delay;
 mod driver;
 mod feed;
+mod handle;
 mod positions;
 mod retry;
 mod settings;
 mod state;
 mod view;
 
-pub use driver::{Command, LaneEnded, LaneHandle, Parts, Seat};
+pub use driver::Parts;
 pub use feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Written};
+pub use handle::{Command, LaneEnded, LaneHandle, Seat};
 pub use retry::RetryPolicy;
 pub use settings::{LaneSettings, Limits, Mode, OnReject};
 pub use state::{Batch, BatchId, DeadLetter, Lane, Room, Wanted};

@@ -5,6 +5,7 @@
 //! journal would need again, because a decision is made once and the journal holds the plan.
 
 mod compile;
+mod draft;
 mod explain;
 mod index;
 pub mod pattern;
@@ -16,7 +17,7 @@ mod words;
 pub use compile::CompileError;
 pub use explain::{DOOR_NAME, Explanation, Found, NamedTarget, Why};
 pub use pattern::{Mismatch, Pattern, PatternError};
-pub use router::{Arrival, Catalog, MAX_PLAN_TARGETS, PlanLimits, Planned, Routed, Router, Skip};
+pub use router::{Arrival, Catalog, PlanLimits, Planned, Routed, Router, Skip};
 pub use spec::{
     HeaderMatch, HeaderSpec, OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec, Unrouted,
 };

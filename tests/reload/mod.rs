@@ -375,3 +375,27 @@ fn limits_change_live_up_to_those_of_the_start() {
     );
     ends_well(gateway);
 }
+
+/// Else the page would grow by each name that a file ever had.
+#[test]
+fn what_a_route_passed_over_is_counted_until_the_route_goes() {
+    let skipping = |name: &str| {
+        let route = route(name, "#", "\"inbox\"");
+        to_inbox("#") + &route + "when = \"payload.n == 1\"\non_error = \"skip\"\n"
+    };
+    let skipped = |name: &str| format!("causeway_route_skipped_total{{route=\"{name}\"}} 1\n");
+    let gateway = started(&skipping("old"));
+    assert_eq!(publish(&gateway, "x", "no JSON"), 202);
+    assert!(metrics_page(&gateway).contains(&skipped("old")));
+    taken(&gateway, &(skipping("old") + &stream("other")));
+    assert!(
+        metrics_page(&gateway).contains(&skipped("old")),
+        "it stayed"
+    );
+    taken(&gateway, &skipping("new"));
+    assert_eq!(publish(&gateway, "x", "none either"), 202);
+    let page = metrics_page(&gateway);
+    assert!(page.contains(&skipped("new")), "{page}");
+    assert!(!page.contains("route=\"old\""), "{page}");
+    ends_well(gateway);
+}

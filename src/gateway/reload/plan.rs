@@ -13,6 +13,10 @@ use crate::routing::OnReject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Changes of mode that a lane and the journal keep in mind, because the lane owes what was accepted
+/// before the first of them.
+const MAX_TURNS: usize = 64;
+
 /// What is there before the reload.
 #[derive(Clone, Copy)]
 pub struct Running<'a> {
@@ -31,6 +35,8 @@ pub struct Lane {
     pub is_dropping: bool,
     /// Closed before, and still in somebody's hands.
     pub is_leaving: bool,
+    /// Changes of its mode that wait for what it owes.
+    pub turns: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +76,11 @@ pub enum Refusal {
         from: String,
         to: String,
     },
+    #[error(
+        "the lane of {destination:?} has {MAX_TURNS} changes between journal order and order per key \
+         before it: it owes what was accepted before the first of them"
+    )]
+    Turning { destination: String },
     #[error("the lane of {destination:?} is dropping what it owes")]
     Dropping { destination: String },
     #[error("the lane of {destination:?} was closed a moment ago, and somebody still reads it")]
@@ -91,6 +102,9 @@ impl Refusal {
             Self::Repointed { destination, .. } => format!(
                 "give the new one a name of its own, or take {destination:?} out first: a file in which \
                  no route leads to it, then one without it"
+            ),
+            Self::Turning { destination } => format!(
+                "reload again when `causeway status` shows that less is pending for {destination:?}"
             ),
             Self::Dropping { .. } => {
                 "reload again when `causeway status` shows that it is done".to_owned()
@@ -117,7 +131,7 @@ pub fn plan(running: Running<'_>, wanted: Settings) -> Result<Steps, Vec<Refusal
     for destination in &settings.destinations {
         let name = &destination.name;
         let result = match find(running.in_force, name) {
-            Some(before) => keep(running.in_force, before, destination, &mut steps),
+            Some(before) => keep(running, before, destination, &mut steps),
             None => open(running.lanes.get(name), name, &mut steps),
         };
         refusals.extend(result.err());
@@ -144,7 +158,7 @@ fn find<'a>(settings: &'a Settings, name: &str) -> Option<&'a Destination> {
 }
 
 fn keep(
-    in_force: &Settings,
+    running: Running<'_>,
     before: &Destination,
     after: &Destination,
     steps: &mut Steps,
@@ -157,10 +171,16 @@ fn keep(
             to: place(&after.kind),
         });
     }
-    if before != after || words(in_force, name) != words(&steps.settings, name) {
+    if before != after || words(running.in_force, name) != words(&steps.settings, name) {
         steps.tune.push(name.clone());
     }
     if before.lane.strict != after.lane.strict {
+        let turns = running.lanes.get(name).map_or(0, |lane| lane.turns);
+        if turns >= MAX_TURNS {
+            return Err(Refusal::Turning {
+                destination: name.clone(),
+            });
+        }
         steps.turn.push((name.clone(), after.lane.strict));
     }
     Ok(())

@@ -17,7 +17,7 @@ use crate::journal::{self, DOOR_LANE, DOOR_ROUTE};
 use crate::lane::{LaneEnded, LaneState, Seat};
 use crate::message::{LaneId, LogUuid, Refusal, RouteId};
 use crate::routing::Catalog;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,6 +72,8 @@ type Seats = Vec<(Destination, Option<Seat>)>;
 pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane> {
     let facts = |(name, lane): (String, Arc<Lane>)| {
         let is_dropping = lane.view().state == LaneState::Dropping;
+        // Before the ledger is locked: it looks there, too.
+        let turns = running.turns_ahead(&lane);
         let ledger = lane.state.ledger();
         let facts = plan::Lane {
             pending: ledger.pending(),
@@ -79,6 +81,7 @@ pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane>
             is_orphan: lane.is_orphan,
             is_dropping,
             is_leaving: false,
+            turns,
         };
         (name, facts)
     };
@@ -105,19 +108,29 @@ impl House {
         if *self.stop.borrow() {
             return Err(SwitchError::Stopping);
         }
+        let mut ready = Vec::new();
         for opened in opened {
-            if let Err(e) = self.start(opened, &steps.settings, &catalog).await {
-                self.give_up(&steps.open).await;
-                return Err(e);
+            match self.ready(opened, &steps.settings, &catalog).await {
+                Ok(destination) => ready.push(destination),
+                Err(e) => {
+                    drop(ready);
+                    self.hold_again(&steps.take_up).await;
+                    return Err(e);
+                }
             }
         }
         // From here on nothing fails but the journal, which then takes nothing more anyway.
+        for destination in ready {
+            self.start(destination).await;
+        }
         self.tune(steps, seats, &catalog).await;
         let turns = self.turns(steps, &catalog.lanes);
         let door = Arc::clone(&self.door);
         let journal = self.journal.clone();
         let cut = blocking(move || Ok(door.generations.replace(next, || journal.cut(turns)))).await;
         self.decided(cut).await;
+        let routes: HashSet<&str> = steps.settings.routes.iter().map(|r| &*r.name).collect();
+        self.door.skips.keep_only(|route| routes.contains(route));
         for name in &steps.close {
             self.lanes.close(name).await;
         }
@@ -217,14 +230,14 @@ impl House {
         Ok(seats)
     }
 
-    /// Starts a lane. No plan names it before the cut, so what it is told here is exact. What a held
+    /// Readies a lane. No plan names it before the cut, so what it is told here is exact. What a held
     /// lane owes, and its stream has already, is settled first.
-    async fn start(
+    async fn ready(
         &self,
         opened: Opened,
         settings: &Settings,
         catalog: &Catalog,
-    ) -> Result<(), SwitchError> {
+    ) -> Result<OpenDestination, SwitchError> {
         let Opened {
             spec,
             lane,
@@ -234,6 +247,12 @@ impl House {
             dead_letters,
         } = opened;
         if let Some(held_lane) = self.lanes.get(&spec.name) {
+            // Since the plan was made an operator may have said so.
+            if held_lane.view().state == LaneState::Dropping {
+                let destination = spec.name;
+                let refusal = plan::Refusal::Dropping { destination };
+                return Err(SwitchError::Failed(refusal.to_string()));
+            }
             held_lane.end().await;
             self.journal.settled(Vec::new()).await?;
         }
@@ -248,33 +267,47 @@ impl House {
             .await?;
         let (mode, changes) = modes_of(&modes);
         let words = on_reject_of(&settings.routes, &spec.name, &catalog.routes);
-        let limited = Arc::clone(&dead_letters);
-        let max_bytes = spec.lane.dead_letters_max_bytes;
-        blocking(move || {
-            limited.set_max_bytes(max_bytes);
-            Ok(())
-        })
-        .await?;
-        let started = self.lanes.open(OpenDestination {
+        Ok(OpenDestination {
             lane: lane_settings(lane.id, Some(&spec), mode, egress.key_order(), words),
             name: spec.name.as_str().into(),
             backlog_bytes: spec.lane.backlog_bytes,
-            dead_letters_max_bytes: max_bytes,
+            dead_letters_max_bytes: spec.lane.dead_letters_max_bytes,
             is_orphan: false,
             changes,
             egress,
             dead_letters,
-        });
-        if let Some(lane) = started {
-            news::watch(spec.name, lane, &self.clock);
-        }
-        Ok(())
+        })
     }
 
-    /// Ends the new lanes that were started, to which nothing leads.
-    async fn give_up(&self, names: &[String]) {
+    /// Only when all are ready: a lane that ran behind a refused reload would have its stream
+    /// opened a second time by the next one.
+    async fn start(&self, destination: OpenDestination) {
+        let name = destination.name.to_string();
+        let log = Arc::clone(&destination.dead_letters);
+        let max_bytes = destination.dead_letters_max_bytes;
+        if let Err(e) = spawn_blocking(move || log.set_max_bytes(max_bytes)).await {
+            tracing::error!("a reload could not limit the dead letters of {name}: {e}");
+        }
+        if let Some(lane) = self.lanes.open(destination) {
+            news::watch(name, lane, &self.clock);
+        }
+    }
+
+    /// The reload is refused: lanes that were ended to be taken up are held as before.
+    async fn hold_again(&self, names: &[String]) {
         for name in names {
-            self.lanes.close(name).await;
+            let Some(lane) = self.lanes.get(name).filter(|lane| lane.has_ended()) else {
+                continue;
+            };
+            let id = lane.state.id;
+            let is_strict = self.journal.shared().read_catalog(|catalog| {
+                let entry = catalog.lane(id);
+                entry.is_some_and(|lane| lane.modes.is_strict_last())
+            });
+            match self.journal.open_lane(id, is_strict, None).await {
+                Ok(modes) => self.start(lane.held(name, &modes)).await,
+                Err(e) => tracing::error!("the lane of {name} ended, and can't be held: {e}"),
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! Kubernetes ConfigMap), and doesn't trust times.
 
 use crate::config::{self, Sources};
-use std::fs::File;
+use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,11 @@ impl Look {
     }
 }
 
+/// A pipe is left alone: to look would wait for who writes it, and take what it says from the load.
 fn hash(file: &Path) -> io::Result<u64> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut reader = BufReader::with_capacity(PIECE_BYTES, File::open(file)?.take(MAX_FILE_BYTES));
     let mut hash = Xxh3::new();
     let mut piece = vec![0; PIECE_BYTES];
@@ -77,8 +81,9 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::os::unix::fs::symlink;
+    use std::process::Command;
+    use std::sync::mpsc;
 
     #[test]
     fn a_change_counts_once_and_when_it_is_at_rest() {
@@ -104,6 +109,22 @@ mod tests {
         fs::remove_file(&file).expect("it is there");
         assert!(!watch.look(Look::at(&file)));
         assert!(watch.look(Look::at(&file)), "that it is gone is told, too");
+    }
+
+    #[test]
+    fn a_pipe_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let made = Command::new("mkfifo").arg(at("pipe.toml")).status();
+        assert!(made.expect("mkfifo runs").success());
+        let text = "include = [\"pipe.toml\"]\n";
+        fs::write(at("routes.toml"), text).expect("writable");
+        for config in [at("routes.toml"), at("pipe.toml")] {
+            let (tell, looked) = mpsc::channel();
+            std::thread::spawn(move || tell.send(Look::at(&config)));
+            let look = looked.recv_timeout(Duration::from_secs(10));
+            assert!(look.is_ok(), "it waits for somebody to write");
+        }
     }
 
     /// As the kubelet does it: `routes.toml` → `..data/routes.toml`, `..data` → a folder of its own

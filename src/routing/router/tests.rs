@@ -1,6 +1,7 @@
 use super::super::{OnReject, Pattern, Span, TargetSpec};
 use super::*;
 use crate::expression::{Program, Template};
+use crate::routing::draft::MAX_PLAN_TARGETS;
 
 pub(in crate::routing) const NOW: Wall = Wall(1_000_000);
 

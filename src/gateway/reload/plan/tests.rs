@@ -160,6 +160,22 @@ fn a_lane_turns_strict_with_its_first_exactly_once_target_and_back_with_the_last
     assert_eq!(turn(&strict, &strict), []);
 }
 
+/// Each stays in the journal's catalog, and in the lane's memory, until what is before it is settled.
+#[test]
+fn changes_of_mode_that_wait_are_bounded() {
+    let keyed = one("other", "");
+    let strict = keyed.clone() + "guarantee = \"exactly_once\"\n";
+    let turning = |turns| Lane { turns, ..owes(1) };
+    let there = [("inbox", turning(MAX_TURNS - 1))];
+    assert_eq!(steps(&keyed, &strict, &there).turn.len(), 1);
+    let there = [("inbox", turning(MAX_TURNS))];
+    let refused = planned(&keyed, &strict, &there).expect_err("it has enough of them");
+    let destination = "inbox".to_owned();
+    assert_eq!(refused, [Refusal::Turning { destination }]);
+    // What else the file changes is taken.
+    assert!(planned(&strict, &strict, &there).is_ok());
+}
+
 #[test]
 fn what_waits_for_a_restart_does_not_keep_the_rest_from_being_taken() {
     let from = one("other", "");

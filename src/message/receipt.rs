@@ -90,7 +90,7 @@ pub enum Refusal {
     },
     #[error("an id is needed: {0}")]
     IdNeeded(String),
-    #[error("no route matches the topic {topic:?}")]
+    #[error("no route matches this message, of the topic {topic:?}")]
     NoRoute { topic: String },
     /// An expression failed, or rendered what can't be delivered, and the route says
     /// `on_error = "reject"`.

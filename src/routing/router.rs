@@ -261,7 +261,7 @@ impl Router {
                 let mut target =
                     Target::to(self.unrouted_route, self.door_lane, Guarantee::AtLeastOnce);
                 target.expires_at = envelope.expires_at;
-                target.dead_letter = Some("no route matches the topic".to_owned());
+                target.dead_letter = Some("no route matches the message".to_owned());
                 let plan = Plan {
                     ack: Ack::Stored,
                     ack_timeout: Duration::ZERO,

@@ -87,7 +87,7 @@ fn refusals_and_what_no_route_takes() {
         refused: Some(Refused {
             kind: "no-route".to_owned(),
             status: 404,
-            detail: "no route matches the topic \"x\"".to_owned(),
+            detail: "no route matches this message, of the topic \"x\"".to_owned(),
         }),
         unrouted: Some(Unrouted::Reject),
         id: None,
@@ -112,7 +112,7 @@ fn refusals_and_what_no_route_takes() {
         unrouted: Some(Unrouted::DeadLetter),
         targets: vec![PlannedTarget {
             route: None,
-            dead_letter: Some("no route matches the topic".to_owned()),
+            dead_letter: Some("no route matches the message".to_owned()),
             delivery_id: DeliveryIdAnswer::Unknown,
             ..target()
         }],

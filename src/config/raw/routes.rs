@@ -73,7 +73,11 @@ fn read_route(table: Table<'_>) -> RawRoute {
         policies,
         targets: read_targets(&table, &levels),
     };
-    table.finish();
+    table.finish_with(|key| {
+        let is_of_targets = ["destination", "key", "priority", "delay", "ttl"].contains(&key);
+        is_of_targets
+            .then(|| format!("a target has it: to = [{{ destination = \"…\", {key} = … }}]"))
+    });
     route
 }
 

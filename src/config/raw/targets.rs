@@ -27,6 +27,22 @@ pub(in crate::config) struct RawTarget {
     pub ttl: Option<Span>,
 }
 
+/// Keys of routes: below [[routes.to]] TOML takes them for the target's.
+const OF_ROUTES: [&str; 12] = [
+    "name",
+    "from",
+    "headers_any",
+    "when",
+    "transform",
+    "stop",
+    "ack",
+    "ack_timeout",
+    "on_error",
+    "on_full",
+    "on_reject",
+    "to",
+];
+
 pub(super) fn read_targets(route: &Table<'_>, levels: &[&str]) -> Vec<RawTarget> {
     const EXAMPLE: &str = "[\"inbox\"]";
     route.require("to", EXAMPLE);
@@ -78,7 +94,11 @@ fn read_target(entry: Entry<'_>, levels: &[&str]) -> Option<RawTarget> {
         delay: read_span(&table, "delay", Duration::ZERO, levels),
         ttl: read_span(&table, "ttl", SHORTEST, levels),
     };
-    table.finish();
+    table.finish_with(|key| {
+        OF_ROUTES
+            .contains(&key)
+            .then(|| "the route has it: write it above its targets, below [[routes]]".to_owned())
+    });
     Some(target)
 }
 

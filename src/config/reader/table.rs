@@ -336,6 +336,11 @@ impl<'a> Table<'a> {
 
     /// Complains of every key that nobody asked for.
     pub(in crate::config) fn finish(self) {
+        self.finish_with(|_| None);
+    }
+
+    /// The same; what is said of a key that belongs somewhere else.
+    pub(in crate::config) fn finish_with(self, elsewhere: impl Fn(&str) -> Option<String>) {
         let known = self.known.borrow();
         let in_list = matches!(self.path.steps().last(), Some(Step::Index(_)));
         for (key, value) in self.entries {
@@ -343,15 +348,16 @@ impl<'a> Table<'a> {
             if known.contains(&key) {
                 continue;
             }
-            let help = match nearest(key, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if in_list && value.as_dict().is_some() => {
+            let help = match (elsewhere(key), nearest(key, known.iter().copied())) {
+                (Some(help), _) => help,
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) if in_list && value.as_dict().is_some() => {
                     let list = self.path.to_string();
                     format!(
                         "[{list}.{key}] belongs to the last [[{list}]]: write [[{list}]] instead"
                     )
                 }
-                None => format!("known here: {}", known.join(", ")),
+                (None, None) => format!("known here: {}", known.join(", ")),
             };
             let message = format!("unknown key `{key}` {}", self.path.as_header());
             self.reader.key_error(&self.path.name(key), message, help);

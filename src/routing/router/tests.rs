@@ -230,7 +230,7 @@ fn unrouted_is_rejected_held_or_dropped() {
     );
     assert_eq!(
         held.targets[0].dead_letter.as_deref(),
-        Some("no route matches the topic")
+        Some("no route matches the message")
     );
 }
 

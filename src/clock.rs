@@ -49,7 +49,7 @@ pub(crate) const DURATION_UNITS_MS: [(&str, u64); 5] = [
 ];
 
 /// Longer than any run: what is added to a time must not leave its range.
-const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
+pub(crate) const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
 
 /// `100ms`, `30s`, `10m`, `24h`, `7d`: as people write lengths of time.
 #[must_use]

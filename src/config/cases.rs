@@ -21,10 +21,14 @@ const ANONYMOUS: &str = "anonymous";
 /// Ingress kinds; any other `from` is a source's name.
 const INGRESSES: [&str; 3] = ["http", "grpc", "mqtt"];
 const GUARANTEES: [(&str, Guarantee); 3] = [
-    ("at_most_once", Guarantee::AtMostOnce),
-    ("at_least_once", Guarantee::AtLeastOnce),
-    ("exactly_once", Guarantee::ExactlyOnce),
+    named(Guarantee::AtMostOnce),
+    named(Guarantee::AtLeastOnce),
+    named(Guarantee::ExactlyOnce),
 ];
+
+const fn named(guarantee: Guarantee) -> (&'static str, Guarantee) {
+    (guarantee.as_str(), guarantee)
+}
 
 /// One `[[test]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,11 +262,4 @@ fn read_target(table: Table<'_>) -> ExpectedTarget {
     };
     table.finish();
     target
-}
-
-/// `guarantee` as files have it.
-#[must_use]
-pub fn guarantee_name(guarantee: Guarantee) -> &'static str {
-    let named = GUARANTEES.iter().find(|(_, known)| *known == guarantee);
-    named.map_or("", |(name, _)| name)
 }

@@ -5,7 +5,6 @@ use crate::admin::explanation::{
     Content, DeliveryIdAnswer, Explanation, IdFrom, PlannedTarget, Refused, RouteAnswer, Unrouted,
 };
 use crate::clock::Wall;
-use crate::config::cases::guarantee_name;
 use crate::door::identity::Scope;
 use crate::door::{Rules, identity_key};
 use crate::ingress::http::Problem;
@@ -54,11 +53,11 @@ impl Rehearsal<'_> {
             }
             Ok(Routed::Drop) => {
                 answer.unrouted = Some(Unrouted::Drop);
-                answer.ack = Some(ack(Ack::Received).to_owned());
+                answer.ack = Some(Ack::Received.as_str().to_owned());
             }
             Ok(Routed::To(planned)) => {
                 let plan = &planned.plan;
-                answer.ack = Some(ack(plan.ack).to_owned());
+                answer.ack = Some(plan.ack.as_str().to_owned());
                 answer.ack_timeout_ms =
                     (plan.ack == Ack::Delivered).then(|| millis(plan.ack_timeout));
                 if found.targets.iter().all(|target| target.route == DOOR_NAME) {
@@ -87,7 +86,7 @@ impl Rehearsal<'_> {
         PlannedTarget {
             route: (named.route != DOOR_NAME).then(|| named.route.clone()),
             destination: named.destination.clone(),
-            guarantee: guarantee_name(target.guarantee).to_owned(),
+            guarantee: target.guarantee.as_str().to_owned(),
             topic: target.topic.as_ref().unwrap_or(&envelope.topic).clone(),
             key: key.map(Content::of),
             headers: headers.iter().map(header).collect(),
@@ -218,14 +217,6 @@ fn content_type(envelope: &Envelope, has_own_payload: bool) -> Option<String> {
         true => received.filter(|of| is_json(of)).or(Some(JSON)),
     };
     sent.map(str::to_owned)
-}
-
-const fn ack(ack: Ack) -> &'static str {
-    match ack {
-        Ack::Received => "received",
-        Ack::Stored => "stored",
-        Ack::Delivered => "delivered",
-    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,7 +1,8 @@
 //! Users' own cases against what would become of each message: what differs, in words.
 
 use crate::admin::explanation::{Content, Explanation, PlannedTarget, Refused, Unrouted};
-use crate::config::cases::{Case, Data, Expected, ExpectedTarget, Sample, guarantee_name};
+use crate::config::cases::{Case, Data, Expected, ExpectedTarget, Sample};
+use crate::message::Guarantee;
 use serde_json::{Value, json};
 use std::fmt::{Debug, Write as _};
 use std::time::Duration;
@@ -140,7 +141,7 @@ fn fields(wanted: &ExpectedTarget, found: &PlannedTarget) -> impl Iterator<Item 
     let lines = [
         differs(
             "guarantee",
-            wanted.guarantee.map(guarantee_name),
+            wanted.guarantee.map(Guarantee::as_str),
             Some(found.guarantee.as_str()),
         ),
         differs(

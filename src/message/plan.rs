@@ -20,6 +20,30 @@ pub enum Guarantee {
     ExactlyOnce,
 }
 
+impl Ack {
+    /// As routes.toml has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Stored => "stored",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+impl Guarantee {
+    /// As routes.toml has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtMostOnce => "at_most_once",
+            Self::AtLeastOnce => "at_least_once",
+            Self::ExactlyOnce => "exactly_once",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The strongest of the matched routes.

@@ -1,6 +1,6 @@
 //! A case as TOML: what `explain --save` appends.
 
-use super::{Case, Data, Expected, ExpectedTarget, Sample, guarantee_name};
+use super::{Case, Data, Expected, ExpectedTarget, Sample};
 use crate::config::units::show_duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -66,10 +66,7 @@ fn expected(target: &ExpectedTarget) -> String {
     inline([
         ("route", Some(quoted(&target.route))),
         ("destination", Some(quoted(&target.destination))),
-        (
-            "guarantee",
-            target.guarantee.map(|g| quoted(guarantee_name(g))),
-        ),
+        ("guarantee", target.guarantee.map(|g| quoted(g.as_str()))),
         ("topic", text(&target.topic)),
         ("key", text(&target.key)),
         ("headers", headers(&target.headers)),

@@ -53,22 +53,6 @@ There `at_least_once` is, with a stable delivery id: it is made of the message's
 that two publishers or two routes never suppress each other.
 ";
 
-fn guarantee(guarantee: Guarantee) -> &'static str {
-    match guarantee {
-        Guarantee::AtMostOnce => "at_most_once",
-        Guarantee::AtLeastOnce => "at_least_once",
-        Guarantee::ExactlyOnce => "exactly_once",
-    }
-}
-
-const fn ack(ack: Ack) -> &'static str {
-    match ack {
-        Ack::Received => "received",
-        Ack::Stored => "stored",
-        Ack::Delivered => "delivered",
-    }
-}
-
 fn plain(guarantee: Guarantee) -> Asked {
     Asked {
         guarantee,
@@ -92,7 +76,7 @@ fn star(is_built_in: bool) -> &'static str {
 fn columns() -> [String; 3] {
     GUARANTEES.map(|g| {
         let is_built_in = is_built_in(Source::Http, Journal::Local, Sink::Stream, g);
-        format!("`{}`{}", guarantee(g), star(is_built_in))
+        format!("`{}`{}", g.as_str(), star(is_built_in))
     })
 }
 
@@ -406,7 +390,11 @@ fn the_page_is_as_printed() {
 #[test]
 fn every_ack_and_guarantee_is_on_the_page() {
     let page = render();
-    for word in ACKS.map(ack).into_iter().chain(GUARANTEES.map(guarantee)) {
+    for word in ACKS
+        .map(Ack::as_str)
+        .into_iter()
+        .chain(GUARANTEES.map(Guarantee::as_str))
+    {
         assert!(page.contains(&format!("`{word}`")), "{word}");
     }
 }

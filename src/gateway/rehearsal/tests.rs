@@ -216,7 +216,7 @@ impl Recorded<'_> {
                 .iter()
                 .all(|target| target.route.is_none())
                 .then_some(Unrouted::DeadLetter),
-            ack: Some(ack(plan.ack).to_owned()),
+            ack: Some(plan.ack.as_str().to_owned()),
             ack_timeout_ms: (plan.ack == Ack::Delivered).then(|| millis(plan.ack_timeout)),
             targets,
             ..unanswered(&message.envelope)
@@ -242,7 +242,7 @@ impl Recorded<'_> {
         PlannedTarget {
             route: (!is_door).then_some(route),
             destination: lane,
-            guarantee: guarantee_name(target.guarantee).to_owned(),
+            guarantee: target.guarantee.as_str().to_owned(),
             topic: target.topic.as_ref().unwrap_or(&envelope.topic).clone(),
             key: delivery.key().map(|key| Content::of(key)),
             headers: headers

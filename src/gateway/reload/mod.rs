@@ -33,6 +33,9 @@ const QUEUE: usize = 16;
 /// Of a report, in the log and in the status.
 const MAX_SHOWN_BYTES: usize = 8 << 10;
 
+/// Lines of a summary, there too.
+const MAX_SHOWN_CHANGES: usize = 100;
+
 /// Who asked for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -157,8 +160,12 @@ impl Reloader {
         match outcome {
             Ok((steps, reloaded)) => {
                 let settings = Arc::clone(&steps.settings);
-                self.board.taken(settings, &reloaded, by, now);
-                tell(&reloaded, by);
+                let shown = Reloaded {
+                    changed: first_of(&reloaded.changed),
+                    ..reloaded.clone()
+                };
+                self.board.taken(settings, &shown, by, now);
+                tell(&shown, by);
                 Ok(reloaded)
             }
             Err(refused) => {
@@ -248,6 +255,15 @@ fn tell(reloaded: &Reloaded, by: Trigger) {
     }
 }
 
+/// What the log and the status keep of a summary: a file may have ten thousand new routes.
+fn first_of(changed: &[String]) -> Vec<String> {
+    let mut first: Vec<String> = changed.iter().take(MAX_SHOWN_CHANGES).cloned().collect();
+    if changed.len() > first.len() {
+        first.push(format!("… and {} more", changed.len() - first.len()));
+    }
+    first
+}
+
 /// What the log and the status keep of a report; who asked for the reload has all of it.
 fn shown(mut report: String) -> String {
     if report.len() > MAX_SHOWN_BYTES {
@@ -271,7 +287,7 @@ fn refused(generation: u64, report: &Report) -> ReloadError {
 mod tests {
     //! What the tests of this folder share.
 
-    use super::{MAX_SHOWN_BYTES, shown};
+    use super::{MAX_SHOWN_BYTES, MAX_SHOWN_CHANGES, first_of, shown};
     use crate::config::{Settings, Sources, load};
 
     #[test]
@@ -280,6 +296,16 @@ mod tests {
         let cut = shown("xé".repeat(MAX_SHOWN_BYTES));
         assert!(cut.len() < MAX_SHOWN_BYTES + 100);
         assert!(cut.ends_with("…\n`causeway check` shows the rest"), "{cut}");
+    }
+
+    #[test]
+    fn a_long_summary_says_how_much_more_there_is() {
+        let changed = |count: usize| vec!["+route r".to_owned(); count];
+        let fits = changed(MAX_SHOWN_CHANGES);
+        assert_eq!(first_of(&fits), fits);
+        let cut = first_of(&changed(10_000));
+        assert_eq!(cut.len(), MAX_SHOWN_CHANGES + 1);
+        assert_eq!(cut.last().map(String::as_str), Some("… and 9900 more"));
     }
 
     /// The settings of a file with these lines.

@@ -1,22 +1,11 @@
 //! Times and durations as they stand in headers, queries and pages. UTC, milliseconds.
 
-use crate::clock::Wall;
+use crate::clock::{DURATION_UNITS_MS, MAX_DURATION_MS, Wall};
 use std::time::Duration;
-
-const DURATION_UNITS_MS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
-
-/// Longer than any run, so that adding one to a time of ours stays in range.
-const MAX_DURATION_MS: u64 = 100 * 365 * 86_400_000;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// `100ms`, `30s`, `10m`, `24h`, `7d`: as in routes.toml.
+/// `100ms`, `30s`, `10m`, `24h`, `7d`: as in routes.toml, without a space.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(end);

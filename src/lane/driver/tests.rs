@@ -480,38 +480,3 @@ async fn a_full_dead_letter_log_stops_the_lane_until_there_is_room() {
     rig.ends.feed.wait_for_settled(2).await;
     shows(&mut rig, "running").await;
 }
-
-#[tokio::test]
-async fn what_breaks_one_lane_is_shown_and_leaves_the_others_alone() {
-    let good = rig("confirm");
-    let mut panicking = rig_with("confirm", |ends| {
-        ends.feed.inner().panics = true;
-        ends.feed.inner().lag_percent = 100;
-    });
-    let mut unreadable = rig_with("confirm", |ends| {
-        ends.feed.inner().fail = Some(FeedError::Unreadable("planted".into()));
-        ends.feed.inner().lag_percent = 100;
-    });
-    let mut sinkless = rig_with("reject", |ends| ends.sink.state().failed = true);
-    for rig in [&panicking, &unreadable, &sinkless] {
-        rig.ends.feed.publish([delivery(0, 1, "good")]);
-    }
-    for (rig, word) in [
-        (&mut panicking, "planted"),
-        (&mut unreadable, "read"),
-        (&mut sinkless, "failed"),
-    ] {
-        let view = shows(rig, "stopped").await;
-        let LaneState::Stopped { reason } = view.state else {
-            unreachable!("as it was asked for")
-        };
-        assert!(reason.contains(word), "{reason}");
-        assert!(rig.ends.feed.outcomes().is_empty());
-        rig.handle.wait_for(|_| false).await;
-        assert_eq!(rig.handle.send(Command::Resume).await, Err(LaneEnded));
-    }
-    good.ends
-        .feed
-        .publish((0..100).map(|n| delivery(n, n % 3, "good")));
-    good.ends.feed.wait_for_settled(100).await;
-}

@@ -60,6 +60,8 @@ pub struct PlannedTarget {
     pub route: Option<String>,
     pub destination: String,
     pub guarantee: String,
+    /// When the publisher is told: the whole plan's, since the strongest of its routes wins.
+    pub ack: String,
     pub topic: String,
     pub key: Option<Content>,
     pub headers: Vec<(String, Content)>,

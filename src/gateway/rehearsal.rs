@@ -67,7 +67,7 @@ impl Rehearsal<'_> {
                 answer.targets = named
                     .map(|(at, target)| PlannedTarget {
                         delivery_id: self.delivery_id(&envelope, decided.scope, plan, at, target),
-                        ..self.target(&envelope, target)
+                        ..self.target(&envelope, plan.ack, target)
                     })
                     .collect();
             }
@@ -76,7 +76,7 @@ impl Rehearsal<'_> {
     }
 
     /// Everything of it but its id.
-    fn target(&self, envelope: &Envelope, named: &NamedTarget) -> PlannedTarget {
+    fn target(&self, envelope: &Envelope, ack: Ack, named: &NamedTarget) -> PlannedTarget {
         let target = &named.target;
         let from_now = |time: Wall| time.0.saturating_sub(self.now.0);
         let key = target.key.as_deref().or(envelope.key.as_deref());
@@ -87,6 +87,7 @@ impl Rehearsal<'_> {
             route: (named.route != DOOR_NAME).then(|| named.route.clone()),
             destination: named.destination.clone(),
             guarantee: target.guarantee.as_str().to_owned(),
+            ack: ack.as_str().to_owned(),
             topic: target.topic.as_ref().unwrap_or(&envelope.topic).clone(),
             key: key.map(Content::of),
             headers: headers.iter().map(header).collect(),

@@ -84,7 +84,12 @@ fn planned(out: &mut String, target: &PlannedTarget, colour: bool) {
     let name = format!("{route} → {}", target.destination);
     line(
         out,
-        format_args!("{}  {}", paint(&name, CYAN, colour), target.guarantee),
+        format_args!(
+            "{}  {}, acknowledged when {}",
+            paint(&name, CYAN, colour),
+            target.guarantee,
+            target.ack
+        ),
     );
     let mut field = |name: &str, value: String| {
         line(out, format_args!("  {name:<12} {value}"));

@@ -9,6 +9,7 @@ fn target() -> PlannedTarget {
         route: Some("orders".to_owned()),
         destination: "inbox".to_owned(),
         guarantee: "exactly_once".to_owned(),
+        ack: "delivered".to_owned(),
         topic: "orders/north".to_owned(),
         key: Some(Content::Text("ann".to_owned())),
         headers: vec![
@@ -63,7 +64,7 @@ orders/north: 1 delivery
   id   order-1, the publisher's
   ack  delivered, HTTP and gRPC wait up to 30s for it
 
-orders → inbox  exactly_once
+orders → inbox  exactly_once, acknowledged when delivered
   topic        orders/north
   key          ann
   headers      kind: te\\u{1b}st

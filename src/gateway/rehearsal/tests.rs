@@ -243,6 +243,7 @@ impl Recorded<'_> {
             route: (!is_door).then_some(route),
             destination: lane,
             guarantee: target.guarantee.as_str().to_owned(),
+            ack: delivery.message.plan.ack.as_str().to_owned(),
             topic: target.topic.as_ref().unwrap_or(&envelope.topic).clone(),
             key: delivery.key().map(|key| Content::of(key)),
             headers: headers

@@ -7,6 +7,7 @@ fn target(route: &str, destination: &str, topic: &str) -> PlannedTarget {
         route: Some(route.to_owned()),
         destination: destination.to_owned(),
         guarantee: "at_least_once".to_owned(),
+        ack: "stored".to_owned(),
         topic: topic.to_owned(),
         key: None,
         headers: Vec::new(),

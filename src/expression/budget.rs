@@ -17,7 +17,7 @@ pub(super) const PASSED_A_STEP: usize = 4;
 /// An error is made of allocations, and `||` can absorb many.
 const ERROR_STEPS: u64 = 16;
 /// What is allocated is freed, too.
-const ALLOCATION_STEPS: u64 = 6;
+const ALLOCATION_STEPS: u64 = 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Budget {

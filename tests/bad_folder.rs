@@ -3,6 +3,7 @@
 
 use crate::support::process::{ALL_TO_INBOX, Gateway, START_LIMIT, plain_program, program};
 use crate::support::skip::skipped;
+use crate::support::wait::wait_for;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,14 +24,8 @@ fn refusal(gateway: &mut Gateway) -> String {
     let log = gateway.folder().join("log");
     let before = fs::read(&log).map_or(0, |bytes| bytes.len());
     gateway.spawn();
-    let deadline = Instant::now() + START_LIMIT;
-    let status = loop {
-        if let Some(status) = gateway.ended() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it runs");
-        thread::sleep(POLL);
-    };
+    let ended = || gateway.ended().ok_or_else(|| "its end".to_owned());
+    let status = wait_for(START_LIMIT, ended);
     let said = fs::read(&log).expect("it said something");
     let said = String::from_utf8_lossy(&said[before..]).into_owned();
     assert_eq!(status.code(), Some(1), "{said}");

@@ -2,6 +2,7 @@
 
 use crate::support::client::encoded;
 use crate::support::process::{Gateway, program};
+use crate::support::wait::wait_for;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,10 +10,9 @@ use std::ops::Range;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(5);
 
 const SETTINGS: &str = r#"
 [destinations.inbox]
@@ -93,14 +93,11 @@ impl Running {
     }
 
     fn wait(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.0.try_wait().expect("our own child") {
-                return status.code().expect("it ends by itself");
-            }
-            assert!(Instant::now() < deadline, "it runs after {PATIENCE:?}");
-            thread::sleep(POLL);
-        }
+        let status = wait_for(PATIENCE, || {
+            let ended = self.0.try_wait().expect("our own child");
+            ended.ok_or_else(|| "its end".to_owned())
+        });
+        status.code().expect("it ends by itself")
     }
 
     fn read_stderr(&mut self) -> String {
@@ -121,22 +118,16 @@ impl Drop for Running {
 
 /// The ids of the whole stream, in its order, once it holds so many.
 fn ids_of(gateway: &Gateway, messages: usize) -> Vec<String> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    wait_for(PATIENCE, || {
         let (code, out, err) = run(gateway, &["tail", "inbox", "--json"]);
         assert_eq!(code, 0, "{err}");
         let id = |line: &str| json(line)["id"].as_str().expect("an id").to_owned();
         let ids: Vec<String> = out.lines().map(id).collect();
-        if ids.len() >= messages {
-            return ids;
+        match ids.len() {
+            count if count < messages => Err(format!("{messages} messages, not {count}")),
+            _ => Ok(ids),
         }
-        assert!(
-            Instant::now() < deadline,
-            "{} of {messages} messages in {PATIENCE:?}",
-            ids.len()
-        );
-        thread::sleep(POLL);
-    }
+    })
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::support::batch::{self, Framing, Results};
 use crate::support::metrics;
 use crate::support::process::{Gateway, program};
 use crate::support::streams::stream_ids;
+use crate::support::wait::wait_for;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LINES: usize = 20_000;
 const KEYS: usize = 50;
@@ -97,13 +98,11 @@ fn read(results: &mut Results, seen: &AtomicUsize) -> Answer {
     Answer { results: all, end }
 }
 
-fn wait_for(seen: &AtomicUsize, count: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while seen.load(Ordering::SeqCst) < count {
-        let now = seen.load(Ordering::SeqCst);
-        assert!(Instant::now() < deadline, "{now} of {count} results");
-        thread::sleep(Duration::from_millis(1));
-    }
+fn wait_for_results(seen: &AtomicUsize, count: usize) {
+    wait_for(PATIENCE, || match seen.load(Ordering::SeqCst) {
+        now if now < count => Err(format!("{count} results, not {now}")),
+        _ => Ok(()),
+    });
 }
 
 /// The positions that the results give, which are those of the lines from the first on.
@@ -119,17 +118,16 @@ fn positions(results: &[Value]) -> Vec<u64> {
 
 /// The numbers of the lines in the stream, once nothing is pending.
 fn settled(gateway: &Gateway) -> Vec<usize> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    wait_for(PATIENCE, || {
         let page = gateway.health_client().get("/metrics").expect("an answer");
         let counts = metrics::counts(&String::from_utf8_lossy(&page.body)).expect("metrics");
-        if counts["inbox"].pending == 0 {
-            let ids = stream_ids(gateway, "inbox");
-            return ids.iter().map(|id| id.parse().expect("our id")).collect();
+        match counts["inbox"].pending {
+            0 => Ok(()),
+            _ => Err(format!("nothing pending, not {counts:?}")),
         }
-        assert!(Instant::now() < deadline, "not settled: {counts:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
+    });
+    let ids = stream_ids(gateway, "inbox");
+    ids.iter().map(|id| id.parse().expect("our id")).collect()
 }
 
 /// # Panics
@@ -152,7 +150,7 @@ fn kill_in_the_middle(headers: &str, body: &[u8]) {
     let chunks = || body.chunks(CHUNK_BYTES).map(<[u8]>::to_vec);
     let cut = thread::scope(|scope| {
         let sending = scope.spawn(|| exchange(http, headers, chunks(), &seen));
-        wait_for(&seen, BEFORE_KILL);
+        wait_for_results(&seen, BEFORE_KILL);
         gateway.kill();
         sending.join().expect("the sender panicked")
     });
@@ -228,7 +226,7 @@ fn a_stop_ends_an_endless_batch_with_its_own_line() {
     });
     let mut answer = thread::scope(|scope| {
         let sending = scope.spawn(|| exchange(http, "", endless, &seen));
-        wait_for(&seen, BEFORE_STOP);
+        wait_for_results(&seen, BEFORE_STOP);
         let stopped = gateway.terminate(STOP_LIMIT);
         stopped.unwrap_or_else(|why| panic!("{why}"));
         sending.join().expect("the sender panicked")

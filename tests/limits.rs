@@ -4,11 +4,10 @@
 use crate::support::client::{Client, Response};
 use crate::support::metrics::{self, Sample};
 use crate::support::process::{Gateway, program};
-use std::thread;
-use std::time::{Duration, Instant};
+use crate::support::wait::wait_until;
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(10);
 const TAKEN: [u16; 2] = [200, 202];
 
 const SETTINGS: &str = r##"
@@ -208,11 +207,9 @@ fn ids_of_others_go_before_their_time() {
         found.expect("it is there").value
     };
     // It is told with the journal's next step: here that of the last settlement.
-    let deadline = Instant::now() + PATIENCE;
-    while value("causeway_dedup_evictions_total") < 2.0 {
-        assert!(Instant::now() < deadline, "fewer evictions than there were");
-        thread::sleep(POLL);
-    }
+    wait_until(PATIENCE, "two evictions", || {
+        value("causeway_dedup_evictions_total") >= 2.0
+    });
     assert_eq!(value("causeway_dedup_evictions_total"), 2.0);
     assert_eq!(value("causeway_dedup_max_entries"), 8.0);
     assert!(value("causeway_dedup_true_window_seconds") < 600.0);
@@ -230,12 +227,8 @@ fn a_full_journal_refuses() {
     assert!(detail.contains("[journal] max_bytes"), "{detail}");
     let ready = gateway.ready().expect("an answer");
     assert_eq!(ready.status, 503, "{ready}");
-    let deadline = Instant::now() + PATIENCE;
     let words = "publishes are refused: [journal] max_bytes is reached";
-    while !gateway.log_tail().contains(words) {
-        assert!(Instant::now() < deadline, "the log says nothing of it");
-        thread::sleep(POLL);
-    }
+    wait_until(PATIENCE, words, || gateway.log_tail().contains(words));
 }
 
 #[test]
@@ -251,11 +244,7 @@ fn full_dead_letters_stop_their_lane_alone() {
         let page = String::from_utf8_lossy(&page.body).into_owned();
         page.contains("causeway_lane_state{lane=\"picky\",state=\"stopped\"} 1\n")
     };
-    let deadline = Instant::now() + PATIENCE;
-    while !is_stopped() {
-        assert!(Instant::now() < deadline, "it goes on");
-        thread::sleep(POLL);
-    }
+    wait_until(PATIENCE, "the lane stops", is_stopped);
     let limit = metric(
         &gateway,
         "causeway_lane_dead_letter_max_bytes",

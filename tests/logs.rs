@@ -4,6 +4,7 @@
 use crate::support::client::Client;
 use crate::support::metrics;
 use crate::support::process::{Gateway, program};
+use crate::support::wait::wait_until;
 use axum::body::Body;
 use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -11,11 +12,9 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(10);
 /// In every payload, and in nothing else.
 const MARKER: &str = "Zq7-what-publishers-send-Zq7";
 
@@ -168,12 +167,8 @@ fn send_nonsense(gateway: &Gateway) {
 }
 
 /// Waits until the log, or what the metrics say, is as wanted.
-fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
-        thread::sleep(POLL);
-    }
+fn wait(what: &str, is_so: impl FnMut() -> bool) {
+    wait_until(PATIENCE, what, is_so);
 }
 
 fn settled(gateway: &Gateway, lane: &str) -> bool {

@@ -5,12 +5,11 @@ use crate::support::client::{Client, Response};
 use crate::support::metrics;
 use crate::support::process::{Gateway, program};
 use crate::support::streams::stream_ids;
+use crate::support::wait::wait_until;
 use serde_json::Value;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(10);
 /// In every payload here: a password that nobody may see again.
 const SECRET: &str = "hunter2";
 
@@ -100,7 +99,9 @@ fn a_route_refuses_a_publish_and_lines_of_a_batch() {
     assert_eq!(results[1]["status"], 422);
     assert_eq!(results[2]["status"], 202);
 
-    wait_for(|| !stream_ids(&gateway, "inbox").is_empty());
+    wait_until(PATIENCE, "a message in inbox", || {
+        !stream_ids(&gateway, "inbox").is_empty()
+    });
     assert_eq!(stream_ids(&gateway, "inbox"), ["taken"]);
     let name = "causeway_http_problems_total";
     assert_eq!(metric(&gateway, name, ("type", "route-refused")), 5.0);
@@ -117,8 +118,12 @@ fn what_is_skipped_is_counted_and_the_rest_is_sent() {
         assert_eq!(targets.as_array().map(Vec::len), Some(count), "{targets}");
         assert_eq!(targets[0]["destination"], "side", "{targets}");
     }
-    wait_for(|| stream_ids(&gateway, "side").len() == 3);
-    wait_for(|| stream_ids(&gateway, "inbox").len() == 1);
+    wait_until(PATIENCE, "three in side", || {
+        stream_ids(&gateway, "side").len() == 3
+    });
+    wait_until(PATIENCE, "one in inbox", || {
+        stream_ids(&gateway, "inbox").len() == 1
+    });
     let skipped = metric(&gateway, "causeway_route_skipped_total", ("route", "skips"));
     assert_eq!(skipped, 2.0);
 }
@@ -130,7 +135,7 @@ fn what_is_held_says_why_and_nothing_of_the_payload() {
     let body = format!("{{\"password\":\"{SECRET}\"}}");
     let got = post(&mut client, "/v1/topics/holds", &body);
     assert_eq!(got.status, 202, "{got}");
-    wait_for(|| {
+    wait_until(PATIENCE, "the reason in the log", || {
         gateway
             .log_tail()
             .contains("the topic for \\\"inbox\\\": it has a wildcard in it")
@@ -141,15 +146,8 @@ fn what_is_held_says_why_and_nothing_of_the_payload() {
         gateway.log_tail()
     );
     let name = "causeway_lane_dead_lettered_total";
-    wait_for(|| metric(&gateway, name, ("lane", "inbox")) == 1.0);
+    wait_until(PATIENCE, "one dead letter", || {
+        metric(&gateway, name, ("lane", "inbox")) == 1.0
+    });
     assert!(stream_ids(&gateway, "inbox").is_empty());
-}
-
-#[track_caller]
-fn wait_for(mut is_there: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_there() {
-        assert!(Instant::now() < deadline, "it doesn't come");
-        thread::sleep(POLL);
-    }
 }

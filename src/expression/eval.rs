@@ -7,6 +7,7 @@ mod convert;
 mod functions;
 mod loops;
 mod operators;
+mod parts;
 mod strings;
 
 use super::budget::Budget;
@@ -15,6 +16,7 @@ use super::ir::{self, Const, MAX_LOOPS, Node, Var};
 use super::json::{Field, Ref};
 use super::scope::Scope;
 use super::value::{List, Map, Value};
+use parts::Parts;
 use std::mem::size_of;
 use std::rc::Rc;
 
@@ -294,22 +296,15 @@ impl<'s> Eval<'s> {
         }
     }
 
-    /// `&&` (which `false` decides) and `||` (which `true` does): an error on one side doesn't
-    /// count if the other side decides.
+    /// `&&` (which `false` decides) and `||` (which `true` does).
     fn logic(&mut self, operands: &'s [Node; 2], decides: bool) -> Result<Value<'s>> {
-        let mut failed = None;
+        let mut parts = Parts::new(decides);
         for operand in operands {
-            match self.truth(operand) {
-                Ok(value) if value == decides => return Ok(Value::Bool(decides)),
-                Ok(_) => {}
-                Err(fault) if fault.is_final() => return Err(fault),
-                Err(fault) => failed = failed.or(Some(fault)),
+            if parts.decided_by(self.truth(operand))? {
+                return Ok(Value::Bool(decides));
             }
         }
-        match failed {
-            Some(fault) => Err(fault),
-            None => Ok(Value::Bool(!decides)),
-        }
+        parts.end()
     }
 
     fn truth(&mut self, node: &'s Node) -> Result<bool> {

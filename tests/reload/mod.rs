@@ -9,12 +9,12 @@ mod orders;
 use crate::support::client::{Client, Response};
 use crate::support::metrics::{self, CountsByDestination};
 use crate::support::process::{Gateway, program};
+use crate::support::wait;
 use serde_json::{Value, json};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(5);
 
 fn started(settings: &str) -> Gateway {
     let mut gateway = Gateway::new(&program(), settings);
@@ -106,14 +106,8 @@ fn pending(gateway: &Gateway, lane: &str) -> u64 {
     counts(gateway).get(lane).map_or(0, |counts| counts.pending)
 }
 
-/// # Panics
-/// With what is wanted, if it doesn't come true.
-fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
-        thread::sleep(POLL);
-    }
+fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait::wait_until(PATIENCE, what, is_so);
 }
 
 /// All that is owed is settled, and the logs and the counts agree.

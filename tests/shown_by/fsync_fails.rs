@@ -4,6 +4,7 @@
 use super::{ANSWER_LIMIT, insist, publish, say, stream_ids};
 use crate::support::process::{ALL_TO_INBOX, Gateway, START_LIMIT, plain_program};
 use crate::support::skip::skipped;
+use crate::support::wait::{wait_for, wait_until};
 use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -190,19 +191,14 @@ fn all_threads_are_traced(pid: &str) -> bool {
 /// How many calls strace failed; it may be a moment behind the end of what it traces.
 fn wait_for_injected(gateway: &Gateway) -> usize {
     let path = gateway.folder().join(TRACE_FILE);
-    let deadline = Instant::now() + ANSWER_LIMIT;
-    loop {
+    wait_for(ANSWER_LIMIT, || {
         let trace = fs::read_to_string(&path).unwrap_or_default();
-        let injected = trace
-            .lines()
-            .filter(|line| line.contains("(INJECTED)"))
-            .count();
-        if injected > 0 {
-            return injected;
+        let injected = trace.lines().filter(|line| line.contains("(INJECTED)"));
+        match injected.count() {
+            0 => Err(format!("a call that strace failed, in\n{trace}")),
+            injected => Ok(injected),
         }
-        assert!(Instant::now() < deadline, "strace failed no call:\n{trace}");
-        thread::sleep(Duration::from_millis(5));
-    }
+    })
 }
 
 /// Waits until as many are delivered: each of these once, and nothing else.
@@ -239,25 +235,16 @@ fn publish_until_refused(gateway: &Gateway) -> (Vec<String>, Vec<String>) {
 }
 
 fn wait_until_logged(gateway: &Gateway) {
-    let deadline = Instant::now() + ANSWER_LIMIT;
     let words = "the journal takes no writes until the gateway is restarted";
-    while !gateway.log_tail().contains(words) {
-        assert!(Instant::now() < deadline, "the log says nothing of it");
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until(ANSWER_LIMIT, words, || gateway.log_tail().contains(words));
 }
 
 fn wait_until_unready(gateway: &Gateway) {
-    let deadline = Instant::now() + ANSWER_LIMIT;
-    loop {
+    wait_for(ANSWER_LIMIT, || {
         let response = gateway.ready().expect("health goes on answering");
-        if response.status == 503 {
-            return;
+        match response.status {
+            503 => Ok(()),
+            _ => Err(format!("503 of /readyz after failed syncs, not {response}")),
         }
-        assert!(
-            Instant::now() < deadline,
-            "/readyz, after failed syncs: {response}"
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    });
 }

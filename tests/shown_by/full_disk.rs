@@ -5,13 +5,14 @@ use super::{ANSWER_LIMIT, counts, insist, pending, publish, say, stream_ids};
 use crate::support::client::Client;
 use crate::support::process::{Gateway, START_LIMIT, plain_program};
 use crate::support::skip::skipped;
+use crate::support::wait::wait_for;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TEST: &str = "shown_by::full_disk";
 const PAYLOAD_BYTES: usize = 16 * 1024;
@@ -216,13 +217,8 @@ fn is_refused(gateway: &Gateway, id: &str) -> bool {
 
 /// Waits until nothing is owed any more.
 fn wait_settled(gateway: &Gateway) {
-    let deadline = Instant::now() + START_LIMIT;
-    loop {
-        let left = pending(&counts(gateway));
-        if left == 0 {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{left} are still owed");
-        thread::sleep(POLL);
-    }
+    wait_for(START_LIMIT, || match pending(&counts(gateway)) {
+        0 => Ok(()),
+        left => Err(format!("nothing owed, not {left}")),
+    });
 }

@@ -5,7 +5,7 @@ use super::{ANSWER_LIMIT, counts, full_size, publish, say};
 use crate::support::load::{Load, load};
 use crate::support::process::{Gateway, folder_bytes, program};
 use crate::support::ratio::interleaved;
-use std::thread;
+use crate::support::wait::{wait_for, wait_until};
 use std::time::{Duration, Instant};
 
 /// The sizes of one run.
@@ -147,33 +147,26 @@ fn push_through(gateway: &Gateway, bytes: u64) -> Duration {
             ..Load::new("healthy/x")
         },
     );
-    let deadline = Instant::now() + CATCH_UP_LIMIT;
-    while counts(gateway)
-        .get("healthy")
-        .is_some_and(|counts| counts.pending > 0)
-    {
-        assert!(
-            Instant::now() < deadline,
-            "not delivered in {CATCH_UP_LIMIT:?}"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_until(CATCH_UP_LIMIT, "nothing owed to the healthy lane", || {
+        counts(gateway)
+            .get("healthy")
+            .is_none_or(|counts| counts.pending == 0)
+    });
     started.elapsed()
 }
 
 /// Waits for compaction: the bytes of the journal once they are within the limit.
 fn wait_for_journal(gateway: &Gateway, limit_bytes: u64) -> u64 {
-    let deadline = Instant::now() + CATCH_UP_LIMIT;
-    loop {
+    wait_for(CATCH_UP_LIMIT, || {
         let bytes = folder_bytes(&gateway.data().join("journal"));
-        if bytes <= limit_bytes {
-            return bytes;
+        match bytes <= limit_bytes {
+            true => Ok(bytes),
+            false => {
+                let counts = counts(gateway);
+                Err(format!(
+                    "{limit_bytes} bytes of journal, not {bytes}: {counts:?}"
+                ))
+            }
         }
-        let settled = counts(gateway);
-        assert!(
-            Instant::now() < deadline,
-            "{bytes} bytes of journal: {settled:?}"
-        );
-        thread::sleep(Duration::from_millis(200));
-    }
+    })
 }

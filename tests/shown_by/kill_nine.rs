@@ -3,6 +3,7 @@
 
 use super::{ANSWER_LIMIT, full_size, insist, say, stream_ids};
 use crate::support::process::{ALL_TO_INBOX, Gateway, plain_program, program};
+use crate::support::wait::wait_for;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -41,7 +42,7 @@ fn every_acknowledged_id_is_in_the_stream_once() {
             });
         }
         for kill in 1..=KILLS {
-            wait_for(&acked, messages * kill / (KILLS + 1));
+            wait_for_acks(&acked, messages * kill / (KILLS + 1));
             gateway.kill();
             kills_in_the_middle += usize::from(acked.load(Ordering::SeqCst) < messages);
             gateway.start().unwrap();
@@ -75,16 +76,11 @@ fn every_acknowledged_id_is_in_the_stream_once() {
     ));
 }
 
-fn wait_for(acked: &AtomicUsize, target: usize) {
-    let deadline = Instant::now() + PROGRESS_LIMIT;
-    while acked.load(Ordering::SeqCst) < target {
-        let now = acked.load(Ordering::SeqCst);
-        assert!(
-            Instant::now() < deadline,
-            "{now} of {target} acknowledged in {PROGRESS_LIMIT:?}"
-        );
-        thread::sleep(Duration::from_millis(1));
-    }
+fn wait_for_acks(acked: &AtomicUsize, target: usize) {
+    wait_for(PROGRESS_LIMIT, || match acked.load(Ordering::SeqCst) {
+        now if now < target => Err(format!("{target} acknowledged, not {now}")),
+        _ => Ok(()),
+    });
 }
 
 /// The acks say "stored"; the lane may need a moment more. What is missing after that is lost.

@@ -17,3 +17,4 @@ pub mod sim_disk;
 pub mod skip;
 pub mod streams;
 pub mod tour;
+pub mod wait;

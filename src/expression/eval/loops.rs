@@ -3,6 +3,7 @@
 use super::super::error::EvalError;
 use super::super::ir::{Loop, LoopKind, Node};
 use super::super::value::{Items, List, Map, Value};
+use super::parts::Parts;
 use super::{Eval, Result};
 use std::mem::size_of;
 
@@ -52,23 +53,16 @@ impl<'s> Eval<'s> {
         Ok(())
     }
 
-    /// `all` (which one `false` decides) and `exists` (which one `true` does); errors don't count
-    /// if an element decides.
+    /// `all` (which one `false` decides) and `exists` (which one `true` does).
     fn decided(&mut self, it: &'s Loop, items: Items<'s>, decides: bool) -> Result<Value<'s>> {
-        let mut failed = None;
+        let mut parts = Parts::new(decides);
         for item in items {
             self.step(it, item)?;
-            match self.truth(&it.body) {
-                Ok(value) if value == decides => return Ok(Value::Bool(decides)),
-                Ok(_) => {}
-                Err(fault) if fault.is_final() => return Err(fault),
-                Err(fault) => failed = failed.or(Some(fault)),
+            if parts.decided_by(self.truth(&it.body))? {
+                return Ok(Value::Bool(decides));
             }
         }
-        match failed {
-            Some(fault) => Err(fault),
-            None => Ok(Value::Bool(!decides)),
-        }
+        parts.end()
     }
 
     fn exists_one(&mut self, it: &'s Loop, items: Items<'s>) -> Result<Value<'s>> {

@@ -25,7 +25,8 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::Listen;
 use crate::door::{Door, Generations, Refusals, Skips};
-use crate::ingress::http::{self, BindError, ConnectionLimits, Counters};
+use crate::ingress::http::{self, Counters};
+use crate::ingress::listener::{self, BindError, ConnectionLimits};
 use crate::journal;
 use front::Reception;
 use lanes::Lanes;
@@ -210,7 +211,7 @@ impl Listeners {
         ] {
             bound.push(match address {
                 Some(address) => Some(
-                    http::bind(address, setting)
+                    listener::bind(address, setting)
                         .await
                         .map_err(|e| not_bound(&e))?,
                 ),
@@ -256,11 +257,12 @@ impl Listeners {
                 stop.clone(),
             );
             let router = http::guarded(router, &listener, Arc::clone(counters));
-            tokio::spawn(http::serve(
+            let connections = Arc::clone(&counters.connections);
+            tokio::spawn(listener::serve(
                 listener,
                 router,
                 of_heads,
-                Arc::clone(counters),
+                connections,
                 stop,
             ))
         });
@@ -273,10 +275,10 @@ impl Listeners {
         });
         let health = self
             .health
-            .map(|listener| (listener, admin::health_router(control).into()));
+            .map(|listener| (listener, http::App::from(admin::health_router(control))));
         for (listener, router) in [admin, health].into_iter().flatten() {
-            let counters = Arc::new(Counters::default());
-            let serve = http::serve(listener, router, admin::LIMITS, counters, never.clone());
+            let counters = Arc::default();
+            let serve = listener::serve(listener, router, admin::LIMITS, counters, never.clone());
             others.push(tokio::spawn(serve));
         }
         Serving { http, others, end }

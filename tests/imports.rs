@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Rooms whose children are adapters of one shape, which must not import each other.
 const ADAPTER_ROOMS: [&str; 2] = ["egress", "ingress"];
+/// In them, what all adapters share.
+const SHARED: [(&str, &str); 2] = [("ingress", "front"), ("ingress", "listener")];
 /// More than these is worth a look.
 const LONG_FILE_LINES: usize = 500;
 const LONG_FUNCTION_LINES: usize = 70;
@@ -98,7 +100,8 @@ fn judge(module: &[String], rank: usize, import: &[String], order: &Order) -> Op
     if to == room {
         let own = module.get(1)?;
         let sibling = child.filter(|child| *child != own)?;
-        return (ADAPTER_ROOMS.contains(&room.as_str()))
+        let is_shared = SHARED.contains(&(room.as_str(), sibling.as_str()));
+        return (ADAPTER_ROOMS.contains(&room.as_str()) && !is_shared)
             .then(|| format!("the adapter `{own}` must not know its sibling `{sibling}`"));
     }
     let Some(to_rank) = order.rank(to) else {

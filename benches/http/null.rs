@@ -2,9 +2,9 @@
 
 use causeway::clock::Clock;
 use causeway::door::{Awaited, Published};
-use causeway::ingress::http::{
-    self, ConnectionLimits, Counters, Front, Limits, Page, ReadError, StreamRead,
-};
+use causeway::ingress::front::{Front, Page, ReadError, StreamRead};
+use causeway::ingress::http::{self, Counters, Limits};
+use causeway::ingress::listener::{self, ConnectionLimits};
 use causeway::message::{
     Ack, Chain, DeliveryState, Envelope, Position, Receipt, Refusal, TargetState,
 };
@@ -59,7 +59,9 @@ pub fn serve() {
         .build();
     runtime.expect("a runtime").block_on(async {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = http::bind(any, "listen.http").await.expect("a free port");
+        let listener = listener::bind(any, "listen.http")
+            .await
+            .expect("a free port");
         println!("{}", listener.local_addr().expect("it is bound"));
         let counters = Arc::new(Counters::default());
         let (_running, stop) = watch::channel(false);
@@ -75,13 +77,14 @@ pub fn serve() {
             Arc::clone(&counters),
             stop.clone(),
         );
+        let connections = Arc::clone(&counters.connections);
         let app = http::guarded(router, &listener, Arc::clone(&counters));
         let limits = ConnectionLimits {
             connections: 10_000,
             head_bytes: 64 << 10,
             head_lines: 100,
         };
-        http::serve(listener, app, limits, counters, stop).await;
+        listener::serve(listener, app, limits, connections, stop).await;
     });
 }
 

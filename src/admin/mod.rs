@@ -14,9 +14,8 @@ pub use control::{
 };
 
 use crate::config::cases;
-use crate::ingress::http::{
-    ConnectionLimits, Kind, Problem, no_such_method, no_such_path, read_message,
-};
+use crate::ingress::http::{Kind, Problem, no_such_method, no_such_path, read_message};
+use crate::ingress::listener::ConnectionLimits;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};

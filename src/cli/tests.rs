@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::admin::{self, DropError, LIMITS, Question, ReloadError, explanation, status};
-use crate::ingress::http;
+use crate::ingress::{http, listener};
 use clap::CommandFactory;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
@@ -63,18 +63,18 @@ fn listener() -> (SocketAddr, oneshot::Sender<()>) {
     std::thread::spawn(move || {
         let served = block_on(async {
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-            let listener = http::bind(any_port, "listen.admin")
+            let listener = listener::bind(any_port, "listen.admin")
                 .await
                 .expect("a free port");
             address_to
                 .send(listener.local_addr().expect("bound"))
                 .expect("the test waits");
             let (control, questions) = admin::control();
-            let router = admin::admin_router(control);
-            let counters = Arc::new(http::Counters::default());
+            let router = http::App::from(admin::admin_router(control));
+            let counters = Arc::new(listener::Counters::default());
             let never = watch::Sender::new(false);
             tokio::select! {
-                () = http::serve(listener, router, LIMITS, counters, never.subscribe()) => {}
+                () = listener::serve(listener, router, LIMITS, counters, never.subscribe()) => {}
                 () = gateway(questions) => {}
                 _ = stopped => {}
             }

@@ -1,9 +1,9 @@
-//! What the HTTP listener is given: the door, and the streams by name.
+//! What listeners are given: the door, and the streams by name.
 
 use super::lanes::Lanes;
 use crate::door::{Door, Published};
 use crate::egress::stream::{self, StreamReader};
-use crate::ingress::http::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+use crate::ingress::front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
 use crate::message::{Chain, Envelope, Position, Receipt, Refusal};
 use std::sync::Arc;
 

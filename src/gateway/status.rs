@@ -188,15 +188,16 @@ impl StatusDesk {
                 status: answered.status,
                 count: answered.count,
             });
-        let foreign = self.counters.foreign();
+        let connections = &self.counters.connections;
+        let foreign = connections.foreign();
         let problems = self.counters.problems();
         let problems = problems.map(|(kind, count)| (kind.as_str().to_owned(), count));
-        let ended = self.counters.ended();
+        let ended = connections.ended();
         let ended = ended.map(|(why, count)| (why.as_str().to_owned(), count));
         let event_readers = self.counters.event_readers();
         HttpStatus {
             answers: answers.collect(),
-            refused_connections: self.counters.refused_connections(),
+            refused_connections: connections.refused_connections(),
             event_readers: event_readers.now,
             opened_event_readers: event_readers.opened,
             refused_event_readers: event_readers.refused,

@@ -5,8 +5,9 @@
 
 use super::counters::{Counters, Endpoint};
 use super::kind::Kind;
-use super::origin::Guard;
+use super::problem::Problem;
 use super::request::TOPICS;
+use crate::ingress::listener::{self, Guard, Refused};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -25,7 +26,10 @@ pub(super) type Publish = Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>;
 pub struct App {
     router: Router,
     messages: Option<Messages>,
-    guard: Option<Arc<Guard>>,
+    /// Of who is foreign here, and who counts them.
+    guard: Option<(Arc<Guard>, Arc<Counters>)>,
+    /// Who counts what the listener refuses.
+    counters: Option<Arc<Counters>>,
 }
 
 /// What the listener for messages has beside the router.
@@ -41,15 +45,16 @@ impl From<Router> for App {
             router,
             messages: None,
             guard: None,
+            counters: None,
         }
     }
 }
 
 /// On a listener without authentication.
 pub fn guarded(app: impl Into<App>, listener: &TcpListener, counters: Arc<Counters>) -> App {
-    let guard = Guard::of(listener, counters);
+    let guard = Guard::of(listener, Arc::clone(&counters.connections));
     App {
-        guard: Some(Arc::new(guard)),
+        guard: Some((Arc::new(guard), counters)),
         ..app.into()
     }
 }
@@ -57,22 +62,34 @@ pub fn guarded(app: impl Into<App>, listener: &TcpListener, counters: Arc<Counte
 impl App {
     pub(super) fn of_messages(router: Router, publish: Publish, counters: Arc<Counters>) -> Self {
         Self {
+            counters: Some(Arc::clone(&counters)),
             messages: Some(Messages { publish, counters }),
             ..router.into()
         }
     }
+}
 
-    pub(super) async fn answer(self, request: Request<Body>) -> Response {
-        if let Some(guard) = self.guard
-            && let Err(problem) = guard.check(&request)
+impl listener::App for App {
+    async fn answer(self, request: Request<Body>) -> Response {
+        if let Some((guard, counters)) = self.guard
+            && let Err(why) = guard.check(&request)
         {
-            guard.counters.count_problem(problem.kind);
+            let problem = Problem::from(why);
+            counters.count_problem(problem.kind);
             return problem.into_response();
         }
         match self.messages {
             Some(messages) => messages.answer(self.router, request).await,
             None => by_router(self.router, request).await,
         }
+    }
+
+    fn refusal(&self, why: Refused) -> Response {
+        let problem = Problem::from(why);
+        if let Some(counters) = &self.counters {
+            counters.count_problem(problem.kind);
+        }
+        problem.into_response()
     }
 }
 

@@ -10,13 +10,14 @@
 use super::body;
 use super::chunks::Chunks;
 use super::coding::{Coding, Decoder, Desk};
-use super::front::Front;
 use super::kind::Kind;
 use super::line::Line;
 use super::problem::Problem;
 use super::split::{Cut, Splitter};
-use super::{Http, answer, serve};
+use super::{Http, answer};
 use crate::door::Published;
+use crate::ingress::front::Front;
+use crate::ingress::listener;
 use crate::message::{Chain, Refusal};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -180,7 +181,7 @@ impl<F: Front> Batch<F> {
                     Ok(None) => return None,
                     Err(problem) => return Some(problem),
                 },
-                () = serve::stopped(&mut self.stop) => return Some(Refusal::Stopping.into()),
+                () = listener::stopped(&mut self.stop) => return Some(Refusal::Stopping.into()),
             }
         }
     }

@@ -8,10 +8,11 @@
 //! The body is written by hand: axum's `Sse` wants a `Stream`, which takes one more crate, has an
 //! event for each item, where one write can carry a page of them, and would not end at the stop.
 
-use super::front::{Front, Page, ReadError, Start, StreamRead};
 use super::kind::Kind;
 use super::problem::Problem;
-use super::{Counters, Http, page, serve};
+use super::{Counters, Http, page};
+use crate::ingress::front::{Front, Page, ReadError, Start, StreamRead};
+use crate::ingress::listener;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -209,7 +210,7 @@ impl<F: Front> Events<F> {
             }
             tokio::select! {
                 () = reaches(&self.http.front, &self.name, self.from) => grown = true,
-                () = serve::stopped(&mut self.stop) => return Ok(None),
+                () = listener::stopped(&mut self.stop) => return Ok(None),
                 () = sleep(KEEP_ALIVE) => return Ok(Some(Bytes::from_static(COMMENT))),
             }
         }
@@ -323,7 +324,7 @@ impl<F: Front> hyper::body::Body for EventBody<F> {
 mod tests {
     use super::*;
     use crate::clock::Wall;
-    use crate::ingress::http::StreamRecord;
+    use crate::ingress::front::StreamRecord;
 
     #[test]
     fn a_record_is_one_line_whatever_line_breaks_its_payload_has() {

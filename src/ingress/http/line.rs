@@ -201,10 +201,10 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::front::StreamRecord;
     use super::super::page;
     use super::*;
     use crate::clock::Wall;
+    use crate::ingress::front::StreamRecord;
 
     fn read(line: &str) -> Result<Envelope, Problem> {
         Line::read(line.as_bytes())?.envelope(&"anonymous".into(), &"http".into())

@@ -12,33 +12,27 @@ mod chunks;
 mod coding;
 mod counters;
 mod events;
-mod front;
-mod h2c;
 mod kind;
 mod line;
-mod origin;
 mod outliving;
 mod page;
 mod problem;
+mod refused;
 mod request;
-mod serve;
-mod sniff;
 mod split;
-mod stall;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
 
 pub use app::{App, guarded};
-pub use counters::{Answered, Counters, Ended, Endpoint, EventReadersCounted, Foreign};
-pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};
 pub use kind::Kind;
 pub use problem::Problem;
-pub use serve::{BindError, ConnectionLimits, bind, serve};
 pub use time::show_rfc3339;
 
 use crate::clock::Clock;
+use crate::ingress::front::Front;
 use crate::message::{Envelope, Position};
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};

@@ -6,8 +6,8 @@
 //! or `key_base64`. Headers are an object in order of first appearance: a value is text, or
 //! `{"base64": …}` if it isn't UTF-8, or the list of its values where the name repeats.
 
-use super::front::{Page, StreamRecord};
 use super::time::show_rfc3339;
+use crate::ingress::front::{Page, StreamRecord};
 use crate::message::{Header, is_json};
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;

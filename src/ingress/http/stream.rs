@@ -1,10 +1,11 @@
 //! `GET /v1/streams/{name}`: pages of a stream, waiting for its growth if asked to. To who wants
 //! them, events instead.
 
-use super::front::{Front, Page, ReadError, Start, StreamRead};
 use super::kind::Kind;
 use super::problem::Problem;
-use super::{Http, accept, bad_query, events, page, serve, time};
+use super::{Http, accept, bad_query, events, page, time};
+use crate::ingress::front::{Front, Page, ReadError, Start, StreamRead};
+use crate::ingress::listener;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -66,7 +67,7 @@ pub(super) async fn read<F: Front>(
     tokio::select! {
         // Grown or not: the page tells.
         _ = timeout(wait, http.front.stream_reaches(&name, page.next)) => {}
-        () = serve::stopped(&mut stop) => {}
+        () = listener::stopped(&mut stop) => {}
     }
     let read = StreamRead {
         from: Start::Offset(page.next),

@@ -11,6 +11,7 @@ mod hostile;
 
 use super::*;
 use crate::clock::Wall;
+use crate::ingress::listener;
 use crate::message::MessageId;
 use bytes::Bytes;
 use harness::{
@@ -19,7 +20,6 @@ use harness::{
 };
 use serde_json::json;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -177,7 +177,7 @@ async fn a_connection_above_the_limit_is_told_so() {
     let got = ask(&running, "POST", "/v1/topics/a", b"x").await;
     assert_eq!((got.status, got.problem().as_str()), (503, "connections"));
     assert_eq!(got.json()["setting"], "limits.connections");
-    assert_eq!(running.counters.refused_connections(), 1);
+    assert_eq!(running.counters.connections.refused_connections(), 1);
 
     running.script.gate.add_permits(CONNECTION_LIMIT);
     for socket in kept {
@@ -350,7 +350,7 @@ async fn answers_are_counted() {
 #[tokio::test]
 async fn an_address_in_use_names_the_setting() {
     let running = start().await;
-    let error = bind(running.address, "listen.http")
+    let error = listener::bind(running.address, "listen.http")
         .await
         .expect_err("it is taken");
     let text = error.to_string();
@@ -358,31 +358,4 @@ async fn an_address_in_use_names_the_setting() {
         text.contains("(listen.http)") && text.contains(&running.address.to_string()),
         "{text}"
     );
-}
-
-#[tokio::test]
-async fn a_peer_that_does_not_read_is_given_up() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let peer = peer.expect("connected");
-    let (socket, _) = accepted.expect("accepted");
-    let mut limited = stall::StallLimited::new(
-        socket,
-        sniff::ReadAhead::default(),
-        Duration::from_millis(50),
-    );
-    let block = vec![0_u8; 1 << 20];
-    let writing = async {
-        loop {
-            if let Err(error) = limited.write_all(&block).await {
-                return error;
-            }
-        }
-    };
-    let error = timeout(PATIENCE, writing).await.expect("given up in time");
-    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    drop(peer);
 }

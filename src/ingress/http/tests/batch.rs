@@ -5,6 +5,7 @@ use super::super::*;
 use super::harness::{
     Answer, House, PATIENCE, PAYLOAD_LIMIT, Running, answer, finished, house, request, send, start,
 };
+use crate::ingress::listener::App as _;
 use axum::body::Body;
 use bytes::Bytes;
 use flate2::Compression;

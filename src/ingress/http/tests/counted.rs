@@ -5,6 +5,7 @@ use super::harness::{
     finished, house, request, send, start, start_guarded,
 };
 use super::*;
+use crate::ingress::listener::{App as _, Ended};
 use axum::body::Body;
 use http_body_util::BodyExt;
 
@@ -157,23 +158,23 @@ async fn a_client_that_takes_nothing_is_counted() {
     );
     let socket = send(running.address, &events).await;
     let counted = async {
-        while running.counters.ended()[Ended::NotTaking as usize].1 == 0 {
+        while running.counters.connections.ended()[Ended::NotTaking as usize].1 == 0 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
     // Hours of this clock.
     let found = timeout(Duration::from_secs(10_000), counted).await;
-    assert!(found.is_ok(), "{:?}", running.counters.ended());
+    assert!(found.is_ok(), "{:?}", running.counters.connections.ended());
     drop(socket);
 }
 
 /// They are counted just after the peer saw the end.
 async fn wait_for_ended(running: &Running, expected: [(Ended, u64); 4]) {
     let wait = async {
-        while running.counters.ended() != expected {
+        while running.counters.connections.ended() != expected {
             tokio::task::yield_now().await;
         }
     };
     let found = timeout(PATIENCE, wait).await;
-    assert!(found.is_ok(), "{:?}", running.counters.ended());
+    assert!(found.is_ok(), "{:?}", running.counters.connections.ended());
 }

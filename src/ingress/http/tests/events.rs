@@ -4,6 +4,7 @@ use super::super::events::{EVENT_READERS, KEEP_ALIVE};
 use super::super::stream::{MAX_WAIT, PAGES_AT_ONCE};
 use super::harness::{House, PATIENCE, Running, answer, ask, house, request, send, start};
 use crate::ingress::http::App;
+use crate::ingress::listener::App as _;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;

@@ -2,6 +2,7 @@
 
 use super::harness::{answer, send, start, start_guarded};
 use super::*;
+use crate::ingress::listener::{ConnectionLimits, Foreign, bind, serve};
 
 async fn ask(running: &super::harness::Running, head: &str) -> super::harness::Answer {
     let request = format!("{head}content-length: 1\r\nconnection: close\r\n\r\nx");
@@ -57,7 +58,7 @@ async fn a_local_listener_serves_this_machine_only() {
     );
     assert_eq!(running.script.envelopes.lock().expect("no panic").len(), 4);
     assert_eq!(
-        running.counters.foreign(),
+        running.counters.connections.foreign(),
         [(Foreign::Host, 3), (Foreign::Origin, 2), (Foreign::Site, 1)]
     );
 }
@@ -97,7 +98,13 @@ async fn a_listener_for_the_network_knows_no_names() {
         head_lines: 100,
     };
     let stop = watch::Sender::new(false);
-    let served = tokio::spawn(serve(listener, router, limits, counters, stop.subscribe()));
+    let served = tokio::spawn(serve(
+        listener,
+        router,
+        limits,
+        Arc::clone(&counters.connections),
+        stop.subscribe(),
+    ));
     let head = "GET / HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n\r\n";
     let got = answer(send(address.into(), head.as_bytes()).await).await;
     assert_eq!((got.status, got.body.as_slice()), (200, &b"served"[..]));

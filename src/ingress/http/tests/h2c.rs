@@ -5,6 +5,7 @@ use super::harness::{
     send, start, start_guarded,
 };
 use super::*;
+use crate::ingress::listener::{self, Ended};
 use axum::body::Body;
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -157,7 +158,7 @@ async fn requests_of_a_connection_do_not_wait_for_each_other() {
         (status, &problem["setting"]),
         (503, &json!("limits.connections"))
     );
-    assert_eq!(running.counters.refused_connections(), 1);
+    assert_eq!(running.counters.connections.refused_connections(), 1);
     running.script.gate.add_permits(CONNECTION_LIMIT);
     for held in held.into_iter().chain([last]) {
         assert_eq!(held.await.expect("no panic").0, 202);
@@ -230,7 +231,7 @@ async fn a_connection_above_the_limit_is_told_so_in_its_protocol() {
     let closed = timeout(PATIENCE, client.connection).await;
     assert!(closed.expect("in time").is_ok());
     // At once, not when its time is over.
-    assert!(told.elapsed() < serve::REFUSED_HEAD_TIMEOUT);
+    assert!(told.elapsed() < listener::REFUSED_HEAD_TIMEOUT);
 }
 
 #[tokio::test]
@@ -321,10 +322,13 @@ async fn an_idle_connection_is_closed_as_in_http1() {
         .expect("in order");
     let took = idle.elapsed();
     assert!(
-        took >= serve::HEAD_TIMEOUT && took < serve::HEAD_TIMEOUT * 3 / 2,
+        took >= listener::HEAD_TIMEOUT && took < listener::HEAD_TIMEOUT * 3 / 2,
         "{took:?}"
     );
-    assert_eq!(running.counters.ended()[Ended::Silent as usize].1, 1);
+    assert_eq!(
+        running.counters.connections.ended()[Ended::Silent as usize].1,
+        1
+    );
 }
 
 #[tokio::test]
@@ -366,14 +370,17 @@ async fn an_answer_that_is_not_taken_ends_the_connection() {
         assert!(closed.is_ok(), "still open with a window of {window}");
         let took = start.elapsed();
         // Sooner than one is closed that idles.
-        let limit = serve::WRITE_STALL_LIMIT;
+        let limit = listener::WRITE_STALL_LIMIT;
         assert!(
-            took >= limit && took < serve::HEAD_TIMEOUT,
+            took >= limit && took < listener::HEAD_TIMEOUT,
             "{window}: {took:?}"
         );
         drop(answer);
     }
-    assert_eq!(running.counters.ended()[Ended::NotTaking as usize].1, 2);
+    assert_eq!(
+        running.counters.connections.ended()[Ended::NotTaking as usize].1,
+        2
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use super::super::*;
 use crate::clock::Wall;
 use crate::door::{Awaited, Published};
+use crate::ingress::front::{Page, ReadError, Start, StreamRead, StreamRecord};
+use crate::ingress::listener::{ConnectionLimits, bind, serve};
 use crate::message::{Ack, Chain, DeliveryState, Receipt, Refusal, TargetState};
 use bytes::Bytes;
 use serde_json::Value;
@@ -211,7 +213,7 @@ async fn start_as(is_guarded: bool) -> Running {
         listener,
         app,
         limits,
-        Arc::clone(&counters),
+        Arc::clone(&counters.connections),
         stop.subscribe(),
     ));
     Running {

@@ -5,6 +5,7 @@ use super::harness::{
     start,
 };
 use super::*;
+use crate::ingress::listener::{self, Ended};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
@@ -16,7 +17,7 @@ async fn raw(running: &Running, bytes: &[u8]) -> Answer {
 
 /// Connections that the listener ended, when it had time to count them.
 fn ended(running: &Running, why: Ended) -> u64 {
-    running.counters.ended()[why as usize].1
+    running.counters.connections.ended()[why as usize].1
 }
 
 fn published(running: &Running) -> usize {
@@ -192,7 +193,7 @@ async fn a_slow_head_ends_in_time() {
         let closed = timeout(Duration::from_secs(3_600), socket.read_to_end(&mut got)).await;
         closed.expect("closed").expect("in order");
         let took = start.elapsed();
-        assert!(took <= 2 * serve::HEAD_TIMEOUT, "{begun:?}: {took:?}");
+        assert!(took <= 2 * listener::HEAD_TIMEOUT, "{begun:?}: {took:?}");
         assert!(
             got.is_empty() || got.starts_with(b"HTTP/1.1 408 "),
             "{got:?}"
@@ -274,7 +275,7 @@ async fn pipelined_requests_are_answered_in_order_on_one_connection() {
     let mut expected: Vec<_> = (0..8).map(|id| format!("202 {id}")).collect();
     expected.extend(["404 -".to_owned(), "202 9".to_owned()]);
     assert_eq!(ids, expected);
-    assert_eq!(running.counters.refused_connections(), 0);
+    assert_eq!(running.counters.connections.refused_connections(), 0);
 }
 
 #[tokio::test]

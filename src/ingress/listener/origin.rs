@@ -4,11 +4,9 @@
 //! Such requests are refused by what browsers can't leave out: Host, Origin, Sec-Fetch-Site.
 
 use super::counters::{Counters, Foreign};
-use super::kind::Kind;
-use super::problem::Problem;
 use axum::body::Body;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -17,15 +15,26 @@ use tokio::net::TcpListener;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Turns foreign requests away.
-pub(super) struct Guard {
+#[derive(Clone, Debug)]
+pub struct Guard {
     local_only: bool,
-    pub(super) counters: Arc<Counters>,
+    counters: Arc<Counters>,
+}
+
+/// Why a request isn't served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForUs {
+    /// Two headers `Host`.
+    HostTwice,
+    HostMissing,
+    Foreign(Foreign),
 }
 
 impl Guard {
     /// Of a listener without authentication. On one that faces the network only one Host is asked for:
     /// who opened it to everybody has said so, and names for it can't be known.
-    pub(super) fn of(listener: &TcpListener, counters: Arc<Counters>) -> Self {
+    #[must_use]
+    pub fn of(listener: &TcpListener, counters: Arc<Counters>) -> Self {
         let address = listener.local_addr();
         let open = address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
         Self {
@@ -34,7 +43,9 @@ impl Guard {
         }
     }
 
-    pub(super) fn check(&self, request: &Request<Body>) -> Result<(), Problem> {
+    /// # Errors
+    /// If the request isn't from a program that may ask here.
+    pub fn check(&self, request: &Request<Body>) -> Result<(), NotForUs> {
         let host = host(request)?;
         if !self.local_only {
             return Ok(());
@@ -43,24 +54,21 @@ impl Guard {
             None => Ok(()),
             Some(foreign) => {
                 self.counters.count_foreign(foreign);
-                Err(refusal(foreign))
+                Err(NotForUs::Foreign(foreign))
             }
         }
     }
 }
 
 /// What the request's Host says: one, and in HTTP/1.1 no less (RFC 9112, 3.2).
-fn host<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, Problem> {
+fn host<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, NotForUs> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Problem::bad_header(
-            "host",
-            "it stands there more than once",
-        ));
+        return Err(NotForUs::HostTwice);
     }
     if host.is_none() && request.version() == Version::HTTP_11 {
-        return Err(Problem::bad_header("host", "it is missing"));
+        return Err(NotForUs::HostMissing);
     }
     Ok(host)
 }
@@ -117,23 +125,6 @@ fn is_local(host: &str) -> bool {
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
-}
-
-fn refusal(foreign: Foreign) -> Problem {
-    match foreign {
-        Foreign::Host => Problem::new(
-            StatusCode::FORBIDDEN,
-            Kind::ForeignHost,
-            "Not for this listener",
-            "this listener serves this machine only: ask for localhost or a loopback address",
-        ),
-        Foreign::Origin | Foreign::Site => Problem::new(
-            StatusCode::FORBIDDEN,
-            Kind::ForeignOrigin,
-            "Not from there",
-            "this listener serves this machine only, and no page of another site",
-        ),
-    }
 }
 
 #[cfg(test)]

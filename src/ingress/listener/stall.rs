@@ -94,3 +94,36 @@ impl AsyncWrite for StallLimited {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let peer = peer.expect("connected");
+        let (socket, _) = accepted.expect("accepted");
+        let mut limited =
+            StallLimited::new(socket, ReadAhead::default(), Duration::from_millis(50));
+        let block = vec![0_u8; 1 << 20];
+        let writing = async {
+            loop {
+                if let Err(error) = limited.write_all(&block).await {
+                    return error;
+                }
+            }
+        };
+        let error = timeout(Duration::from_secs(20), writing)
+            .await
+            .expect("given up in time");
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        drop(peer);
+    }
+}

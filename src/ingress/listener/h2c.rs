@@ -6,15 +6,13 @@
 
 mod requests;
 
-use super::app::App;
 use super::counters::{Counters, Ended};
-use super::kind::Kind;
-use super::problem::Problem;
 use super::serve::{ConnectionLimits, HEAD_TIMEOUT, WRITE_STALL_LIMIT, stopped};
 use super::stall::StallLimited;
+use super::{App, Refused};
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -90,7 +88,7 @@ impl Shared {
 pub(super) async fn connection(
     io: StallLimited,
     shared: Arc<Shared>,
-    app: App,
+    app: impl App,
     mut stop: watch::Receiver<bool>,
 ) {
     let requests = Arc::new(Requests::new());
@@ -145,51 +143,35 @@ pub(super) async fn connection(
 
 async fn answer(
     request: Request<Incoming>,
-    app: App,
+    app: impl App,
     requests: Arc<Requests>,
     shared: Arc<Shared>,
 ) -> Result<Response<Answer>, Infallible> {
     let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
         shared.counters.count_refused_connection();
-        shared.counters.count_problem(Kind::Connections);
-        let request = requests.begin(None);
-        return Ok(request.answer(too_many(shared.limits.connections).into_response()));
+        let why = Refused::Requests {
+            limit: shared.limits.connections,
+        };
+        return Ok(requests.begin(None).answer(app.refusal(why)));
     };
     let open = requests.begin(Some(place));
-    let lines = request.headers().len();
-    let response = if lines > shared.limits.head_lines {
-        shared.counters.count_problem(Kind::HeadTooLarge);
-        too_many_lines(lines, shared.limits.head_lines).into_response()
+    let (actual, limit) = (request.headers().len(), shared.limits.head_lines);
+    let response = if actual > limit {
+        app.refusal(Refused::HeaderLines { actual, limit })
     } else {
         app.answer(request.map(Body::new)).await
     };
     Ok(open.answer(response))
 }
 
-fn too_many(limit: usize) -> Problem {
-    let detail = format!("as many requests are under way as there may be connections: {limit}");
-    Problem::unavailable(Kind::Connections, detail, 1).with("setting", "limits.connections")
-}
-
-fn too_many_lines(actual: usize, limit: usize) -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Kind::HeadTooLarge,
-        "Too many headers",
-        format!("the request has {actual} headers, {limit} may be"),
-    )
-    .with("actual", actual)
-    .with("limit", limit)
-}
-
-/// Answers what is asked at first with the problem, and closes.
-pub(super) async fn refuse(io: StallLimited, builder: &Builder, problem: Problem) {
+/// Answers what is asked at first with the refusal, and closes.
+pub(super) async fn refuse(io: StallLimited, builder: &Builder, app: impl App, why: Refused) {
     let asked = Arc::new(Notify::new());
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |_: Request<Incoming>| {
             asked.notify_one();
-            std::future::ready(Ok::<_, Infallible>(problem.clone().into_response()))
+            std::future::ready(Ok::<_, Infallible>(app.refusal(why)))
         })
     };
     let connection = builder.serve_connection(TokioIo::new(io), service);

@@ -1,4 +1,4 @@
-//! What the HTTP listener needs of the house.
+//! What every protocol needs of the house.
 
 use crate::clock::Wall;
 use crate::door::Published;
@@ -6,7 +6,7 @@ use crate::message::{Chain, Envelope, Header, Position, Receipt, Refusal, Tombst
 use bytes::Bytes;
 use std::future::Future;
 
-/// The door and the streams, as this listener sees them.
+/// The door and the streams, as clients reach them.
 pub trait Front: Send + Sync + 'static {
     /// Hands an envelope over before it returns, in the order of the calls. The future is ready as
     /// soon as the ack can be given.

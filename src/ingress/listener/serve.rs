@@ -1,15 +1,13 @@
 //! Listeners: binding early, and serving HTTP/1.1 or HTTP/2 on what they accept, within limits.
 
-use super::app::App;
 use super::counters::{Counters, Ended};
 use super::h2c;
-use super::kind::Kind;
-use super::problem::Problem;
 use super::sniff::{self, Protocol};
 use super::stall::StallLimited;
+use super::{App, Refused};
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,17 +24,17 @@ use tokio::time::{sleep, timeout};
 
 /// For a request's head to come, and for a kept connection to ask again. Longer than the minute
 /// after which load balancers give up idle connections, so that they close them first.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A peer that takes no byte of its answer for so long is given up.
-pub(super) const WRITE_STALL_LIMIT: Duration = Duration::from_secs(60);
+pub const WRITE_STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// A connection reads at most so much ahead.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
 /// Connections above the limit that are told so at one time; further ones wait to be accepted.
 const REFUSED_AT_ONCE: usize = 64;
-pub(super) const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After accepting failed (most likely for want of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,12 +76,11 @@ const FREE_HEAD_LINES: usize = 100;
 /// all are closed. Dropping the future closes them at once.
 pub async fn serve(
     listener: TcpListener,
-    app: impl Into<App>,
+    app: impl App,
     limits: ConnectionLimits,
     counters: Arc<Counters>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let app = app.into();
     let free = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
     let server = Arc::new(Server::new(limits, Arc::clone(&counters)));
@@ -105,14 +102,19 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             place = place => place.expect("the semaphore is never closed"),
         };
-        connections.spawn(refuse_connection(socket, Arc::clone(&server), place));
+        connections.spawn(refuse_connection(
+            socket,
+            Arc::clone(&server),
+            app.clone(),
+            place,
+        ));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
 /// Returns when the gateway stops, or its sender is gone.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error says that the sender is gone: nobody could stop us later.
     let _ = stop.wait_for(|stop| *stop).await;
 }
@@ -192,7 +194,7 @@ async fn open(
 async fn connection(
     socket: TcpStream,
     server: Arc<Server>,
-    app: App,
+    app: impl App,
     _place: OwnedSemaphorePermit,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -208,7 +210,7 @@ async fn connection(
 async fn http1_connection(
     io: StallLimited,
     server: &Server,
-    app: App,
+    app: impl App,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
@@ -229,25 +231,23 @@ async fn http1_connection(
     }
 }
 
-/// Answers one request with 503 and closes.
+/// Answers one request with the refusal and closes.
 async fn refuse_connection(
     mut socket: TcpStream,
     server: Arc<Server>,
+    app: impl App,
     _place: OwnedSemaphorePermit,
 ) {
     let refused = async {
         let Ok(Some((protocol, ahead))) = sniff::protocol(&mut socket).await else {
             return;
         };
-        server.counters().count_problem(Kind::Connections);
         let io = StallLimited::new(socket, ahead, REFUSED_HEAD_TIMEOUT);
         let limit = server.limits.connections;
-        let detail = format!("all {limit} connections are taken");
-        let problem = Problem::unavailable(Kind::Connections, detail, 1)
-            .with("setting", "limits.connections");
+        let why = Refused::Connections { limit };
         match protocol {
-            Protocol::Http1 => refuse_in_http1(io, server.http1.clone(), problem).await,
-            Protocol::Http2 => h2c::refuse(io, &server.http2.builder, problem).await,
+            Protocol::Http1 => refuse_in_http1(io, server.http1.clone(), app, why).await,
+            Protocol::Http2 => h2c::refuse(io, &server.http2.builder, app, why).await,
         }
     };
     if timeout(REFUSED_HEAD_TIMEOUT, refused).await.is_err() {
@@ -255,11 +255,17 @@ async fn refuse_connection(
     }
 }
 
-async fn refuse_in_http1(io: StallLimited, mut server: http1::Builder, problem: Problem) {
-    let close = HeaderValue::from_static("close");
-    let problem = problem.with_header(header::CONNECTION, close);
+async fn refuse_in_http1(
+    io: StallLimited,
+    mut server: http1::Builder,
+    app: impl App,
+    why: Refused,
+) {
     let service = service_fn(move |_: Request<Incoming>| {
-        std::future::ready(Ok::<Response, Infallible>(problem.clone().into_response()))
+        let mut response = app.refusal(why);
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        std::future::ready(Ok::<Response, Infallible>(response))
     });
     let connection = server.keep_alive(false);
     if let Err(error) = connection.serve_connection(TokioIo::new(io), service).await {

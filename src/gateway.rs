@@ -7,6 +7,7 @@ mod data_dir;
 mod explain;
 mod front;
 mod lanes;
+mod listeners;
 mod news;
 mod offline;
 mod open;
@@ -20,26 +21,21 @@ mod tryout;
 pub use offline::{Told, admin_address, check, http_address, repair_journal, verify_journal};
 pub use tryout::{explain, save_case, test};
 
-use crate::admin;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::config::settings::Listen;
 use crate::door::{Door, Generations, Refusals, Skips};
-use crate::ingress::http::{self, Counters};
-use crate::ingress::listener::{self, BindError, ConnectionLimits};
+use crate::ingress::{grpc, http};
 use crate::journal;
 use front::Reception;
 use lanes::Lanes;
+use listeners::{Listeners, Serving};
 use reload::{Board, Look, Reloader};
 use signals::{hangups, stop_on_signal};
 use status::StatusDesk;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 /// Streams and dead letters write on these, beside lanes that read from segments.
 const BLOCKING_THREADS: usize = 16;
@@ -47,12 +43,6 @@ const BLOCKING_THREADS: usize = 16;
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A reload that has begun has this long; on a disk that hangs the stop goes on without it.
 const LAST_RELOAD: Duration = Duration::from_secs(10);
-/// A request's head may have so much beside `[limits]` headers and topic.
-const HEAD_SLACK_BYTES: usize = 16 * 1024;
-/// Header lines beside the ones that `[limits]` counts. With its default they are 100: for more
-/// hyper takes memory anew with every request.
-const HEAD_SLACK_LINES: usize = 36;
-
 /// Runs the gateway of this file until a signal; says so once it listens.
 pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     // Before it is read: what is written while the gateway starts is seen as new.
@@ -118,19 +108,19 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     };
     let reloader = Reloader::new(from.file, changes, Arc::clone(&board), from.seen);
     let reloading = tokio::spawn(reloader.run(asked, hangups));
-    let counters = Arc::new(Counters::default());
     let desk = StatusDesk {
         board: Arc::clone(&board),
         reloads,
         door: Arc::clone(&door),
         lanes: Arc::clone(&lanes),
-        counters: Arc::clone(&counters),
+        counters: Arc::new(http::Counters::default()),
+        grpc: Arc::new(grpc::Counters::default()),
         clock: clock.clone(),
         disk: Arc::clone(&house.site.disk),
         stop: stop.clone(),
     };
     let reception = Reception::new(door, Arc::clone(&lanes));
-    let serving = listeners.serve(&settings, reception, desk, &counters, &clock, stop.clone());
+    let serving = listeners.serve(&settings, reception, desk, &clock, stop.clone());
     listens(&settings);
 
     wait_for(stop).await;
@@ -155,9 +145,8 @@ async fn wait_for(mut stop: watch::Receiver<bool>) {
 /// Nothing is accepted any more; lanes settle what they can in time.
 async fn drain(settings: &Settings, serving: Serving, lanes: &Lanes) {
     lanes.stop(settings.gateway.drain_timeout).await;
-    if let Some(http) = serving.http {
-        let _ = tokio::time::timeout(LAST_ANSWERS, http).await;
-    }
+    let doors = futures_util::future::join_all(serving.doors);
+    let _ = tokio::time::timeout(LAST_ANSWERS, doors).await;
     serving.end.send_replace(true);
     for listener in serving.others {
         listener.abort();
@@ -169,118 +158,4 @@ async fn stop_journal(running: journal::Running) -> Result<(), String> {
     stopped
         .await
         .map_err(|e| format!("the journal did not stop in order: {e}"))
-}
-
-fn not_bound(error: &BindError) -> String {
-    let help = match error.source.kind() {
-        ErrorKind::AddrInUse => {
-            "another program listens there, perhaps a gateway that runs already: stop it, or write \
-             another address"
-        }
-        ErrorKind::AddrNotAvailable => "this machine has no such address: write another",
-        ErrorKind::PermissionDenied => "ports below 1024 need a privilege: write another",
-        _ => "write another address",
-    };
-    format!(
-        "{error}\nhelp: {help} at {} in the configuration",
-        error.setting
-    )
-}
-
-/// Bound before anything is opened, so that a port in use changes nothing.
-struct Listeners {
-    http: Option<TcpListener>,
-    admin: Option<TcpListener>,
-    health: Option<TcpListener>,
-}
-
-struct Serving {
-    http: Option<JoinHandle<()>>,
-    others: Vec<JoinHandle<()>>,
-    /// Ends health and control.
-    end: watch::Sender<bool>,
-}
-
-impl Listeners {
-    async fn bind(listen: &Listen) -> Result<Self, String> {
-        let mut bound = Vec::new();
-        for (address, setting) in [
-            (listen.http, "[listen] http"),
-            (listen.admin, "[listen] admin"),
-            (listen.health, "[listen] health"),
-        ] {
-            bound.push(match address {
-                Some(address) => Some(
-                    listener::bind(address, setting)
-                        .await
-                        .map_err(|e| not_bound(&e))?,
-                ),
-                None => None,
-            });
-        }
-        let (health, admin, http) = (bound.pop(), bound.pop(), bound.pop());
-        Ok(Self {
-            http: http.flatten(),
-            admin: admin.flatten(),
-            health: health.flatten(),
-        })
-    }
-
-    fn serve(
-        self,
-        settings: &Settings,
-        reception: Reception,
-        desk: StatusDesk,
-        counters: &Arc<Counters>,
-        clock: &Clock,
-        stop: watch::Receiver<bool>,
-    ) -> Serving {
-        let (control, questions) = admin::control();
-        let mut others = vec![tokio::spawn(desk.answer(questions))];
-        let limits = &settings.limits;
-        let http = self.http.map(|listener| {
-            let in_flight_bytes = usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX);
-            let of_bodies = http::Limits {
-                payload_bytes: limits.payload_bytes,
-                in_flight_bytes: in_flight_bytes.max(limits.payload_bytes),
-            };
-            let of_heads = ConnectionLimits {
-                connections: limits.connections,
-                head_bytes: limits.header_bytes + 3 * limits.topic_bytes + HEAD_SLACK_BYTES,
-                head_lines: limits.headers + HEAD_SLACK_LINES,
-            };
-            let router = http::router(
-                reception,
-                clock.clone(),
-                of_bodies,
-                Arc::clone(counters),
-                stop.clone(),
-            );
-            let router = http::guarded(router, &listener, Arc::clone(counters));
-            let connections = Arc::clone(&counters.connections);
-            tokio::spawn(listener::serve(
-                listener,
-                router,
-                of_heads,
-                connections,
-                stop,
-            ))
-        });
-        // Health and control stay up while lanes drain.
-        let (end, never) = watch::channel(false);
-        let admin = self.admin.map(|listener| {
-            let router = admin::admin_router(control.clone());
-            let router = http::guarded(router, &listener, Arc::clone(counters));
-            (listener, router)
-        });
-        let health = self
-            .health
-            .map(|listener| (listener, http::App::from(admin::health_router(control))));
-        for (listener, router) in [admin, health].into_iter().flatten() {
-            let counters = Arc::default();
-            let serve = listener::serve(listener, router, admin::LIMITS, counters, never.clone());
-            others.push(tokio::spawn(serve));
-        }
-        Serving { http, others, end }
-    }
 }

@@ -4,6 +4,7 @@ use causeway::clock::Clock;
 use causeway::door::{Awaited, Published};
 use causeway::ingress::front::{Front, Page, ReadError, StreamRead};
 use causeway::ingress::http::{self, Counters, Limits};
+use causeway::ingress::in_flight::InFlight;
 use causeway::ingress::listener::{self, ConnectionLimits};
 use causeway::message::{
     Ack, Chain, DeliveryState, Envelope, Position, Receipt, Refusal, TargetState,
@@ -67,7 +68,7 @@ pub fn serve() {
         let (_running, stop) = watch::channel(false);
         let limits = Limits {
             payload_bytes: 1 << 20,
-            in_flight_bytes: 64 << 20,
+            in_flight: InFlight::new(64 << 20),
         };
         let front = Nothing(AtomicU64::new(0));
         let router = http::router(
@@ -95,7 +96,7 @@ impl Front for Nothing {
         &self,
         envelope: Envelope,
         _: Option<Chain>,
-    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<> {
         let position = self.0.fetch_add(1, Ordering::Relaxed);
         let target = TargetState {
             route: "all".into(),
@@ -121,6 +122,10 @@ impl Front for Nothing {
 
     async fn message_by_id(&self, _: &str, _: &str, _: &str) -> Option<Receipt> {
         None
+    }
+
+    fn takes_publishes(&self) -> bool {
+        true
     }
 
     async fn read_stream(&self, name: &str, _: StreamRead) -> Result<Page, ReadError> {

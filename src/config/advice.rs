@@ -11,7 +11,7 @@ pub(super) use routes::warn_of_routes;
 
 pub(super) fn warn(settings: &Settings, reader: &Reader<'_>) {
     let root = Path::root();
-    if settings.listen.http.is_none() {
+    if settings.listen.http.is_none() && settings.listen.grpc.is_none() {
         reader.warn(
             &root.name("listen").name("http"),
             "nothing can be published: no listener takes messages",

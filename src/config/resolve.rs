@@ -60,6 +60,7 @@ pub(super) fn listen(listeners: &[RawListener]) -> Listen {
     };
     Listen {
         http: address("http"),
+        grpc: address("grpc"),
         admin: address("admin"),
         health: address("health"),
     }

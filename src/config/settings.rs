@@ -41,6 +41,7 @@ pub struct Gateway {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listen {
     pub http: Option<SocketAddr>,
+    pub grpc: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub health: Option<SocketAddr>,
 }

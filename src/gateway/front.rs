@@ -30,7 +30,7 @@ impl Front for Reception {
         &self,
         envelope: Envelope,
         chain: Option<Chain>,
-    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<> {
         Arc::clone(&self.door).publish(envelope, chain)
     }
 
@@ -40,6 +40,10 @@ impl Front for Reception {
 
     async fn message_by_id(&self, principal: &str, id: &str, topic: &str) -> Option<Receipt> {
         logged(self.door.message_by_id(principal, id, topic).await)
+    }
+
+    fn takes_publishes(&self) -> bool {
+        self.door.journal.shared().failure().is_none()
     }
 
     async fn read_stream(&self, name: &str, read: StreamRead) -> Result<Page, ReadError> {

@@ -13,6 +13,7 @@ use crate::admin::{DropError, Dropping, Question, ReloadError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::door::Door;
+use crate::ingress::grpc;
 use crate::ingress::http::Counters;
 use crate::journal::Counts;
 use crate::lane;
@@ -31,6 +32,7 @@ pub struct StatusDesk {
     pub door: Arc<Door>,
     pub lanes: Arc<Lanes>,
     pub counters: Arc<Counters>,
+    pub grpc: Arc<grpc::Counters>,
     pub clock: Clock,
     pub disk: Arc<dyn Disk>,
     pub stop: watch::Receiver<bool>,

@@ -14,7 +14,7 @@ pub trait Front: Send + Sync + 'static {
         &self,
         envelope: Envelope,
         chain: Option<Chain>,
-    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static;
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<Self>;
 
     fn message_at(
         &self,
@@ -28,6 +28,9 @@ pub trait Front: Send + Sync + 'static {
         id: &str,
         topic: &str,
     ) -> impl Future<Output = Option<Receipt>> + Send;
+
+    /// Whether a publish might be taken now: the journal takes writes, and the gateway isn't stopping.
+    fn takes_publishes(&self) -> bool;
 
     /// Records that are there now, fsynced ones only; none is no error.
     fn read_stream(

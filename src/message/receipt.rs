@@ -112,7 +112,7 @@ pub enum Refusal {
     Stopping,
     #[error("the journal takes no writes until it is restarted: {0}")]
     JournalFailed(String),
-    #[error("an earlier message of this key in the same batch was refused")]
+    #[error("an earlier message that it must not overtake was refused")]
     EarlierRefused {
         /// As that one.
         is_retriable: bool,

@@ -7,9 +7,9 @@ use crate::config::reader::Table;
 use crate::config::shape::Shape;
 use std::net::SocketAddr;
 
-const LISTENERS: [&str; 3] = ["http", "admin", "health"];
+const LISTENERS: [&str; 4] = ["http", "grpc", "admin", "health"];
 /// Those of later versions.
-const LATER: [&str; 2] = ["grpc", "mqtt"];
+const LATER: [&str; 1] = ["mqtt"];
 /// What only an MQTT listener has.
 const MQTT: &[Key] = &[
     Key::new("websocket", Form::Boolean),

@@ -56,6 +56,7 @@ impl Waits {
 
     fn listen(&mut self, started: &Listen, wanted: Listen) -> Listen {
         Listen {
+            grpc: self.keep("[listen] grpc", &started.grpc, wanted.grpc),
             http: self.keep("[listen] http", &started.http, wanted.http),
             admin: self.keep("[listen] admin", &started.admin, wanted.admin),
             health: self.keep("[listen] health", &started.health, wanted.health),

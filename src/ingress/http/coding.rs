@@ -177,12 +177,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(limits: Limits) -> Self {
-        let in_flight_bytes = limits.in_flight_bytes.min(Semaphore::MAX_PERMITS);
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             payload_limit: limits.payload_bytes,
-            in_flight: Arc::new(Semaphore::new(in_flight_bytes)),
-            in_flight_limit: in_flight_bytes,
+            in_flight: Arc::clone(limits.in_flight.semaphore()),
+            in_flight_limit: limits.in_flight.limit_bytes(),
             decoding: Semaphore::new(DECODED_AT_ONCE),
         }
     }

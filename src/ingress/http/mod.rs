@@ -14,7 +14,6 @@ mod counters;
 mod events;
 mod kind;
 mod line;
-mod outliving;
 mod page;
 mod problem;
 mod refused;
@@ -33,6 +32,8 @@ pub use time::show_rfc3339;
 
 use crate::clock::Clock;
 use crate::ingress::front::Front;
+use crate::ingress::in_flight::InFlight;
+use crate::ingress::outliving::Outliving;
 use crate::message::{Envelope, Position};
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -41,7 +42,6 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use outliving::Outliving;
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -60,11 +60,11 @@ pub fn read_message(json: &[u8], source: &str) -> Result<Envelope, Problem> {
 }
 
 /// `[limits]`, as far as this listener keeps them itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     pub payload_bytes: usize,
     /// Of all bodies together; at least as much as one payload.
-    pub in_flight_bytes: usize,
+    pub in_flight: InFlight,
 }
 
 struct Http<F> {
@@ -92,7 +92,7 @@ pub fn router<F: Front>(
     let http = Arc::new(Http {
         front,
         clock,
-        bodies: coding::Desk::new(limits),
+        bodies: coding::Desk::new(&limits),
         principal: ANONYMOUS.into(),
         source: SOURCE.into(),
         pages: Arc::new(Semaphore::new(stream::PAGES_AT_ONCE)),

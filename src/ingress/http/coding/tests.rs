@@ -1,6 +1,7 @@
 //! Decoders byte by byte, and bodies that were made to hurt.
 
 use super::*;
+use crate::ingress::in_flight::InFlight;
 use axum::http::HeaderName;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, GzBuilder};
@@ -80,9 +81,9 @@ fn decode(coding: Coding, coded: &[u8]) -> Result<Vec<u8>, DecodeError> {
 }
 
 fn desk(payload_bytes: usize, in_flight_bytes: usize) -> Desk {
-    Desk::new(Limits {
+    Desk::new(&Limits {
         payload_bytes,
-        in_flight_bytes,
+        in_flight: InFlight::new(in_flight_bytes),
     })
 }
 

@@ -57,7 +57,7 @@ impl Front for Arc<Script> {
         &self,
         envelope: Envelope,
         chain: Option<Chain>,
-    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+    ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<> {
         let this = Arc::clone(self);
         let id = envelope.id.as_str().unwrap_or("fresh").to_owned();
         let topic = envelope.topic.clone();
@@ -95,6 +95,10 @@ impl Front for Arc<Script> {
 
     async fn message_by_id(&self, principal: &str, id: &str, topic: &str) -> Option<Receipt> {
         (principal == "anonymous" && topic == "a/b c").then(|| receipt(id))
+    }
+
+    fn takes_publishes(&self) -> bool {
+        true
     }
 
     async fn read_stream(&self, name: &str, read: StreamRead) -> Result<Page, ReadError> {
@@ -164,7 +168,7 @@ pub(super) fn house() -> House {
     let stop = watch::Sender::new(false);
     let limits = Limits {
         payload_bytes: PAYLOAD_LIMIT,
-        in_flight_bytes: IN_FLIGHT_LIMIT,
+        in_flight: InFlight::new(IN_FLIGHT_LIMIT),
     };
     let app = router(
         Arc::clone(&script),

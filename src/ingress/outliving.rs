@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub(super) struct Outliving<F: Future<Output: Send> + Send + 'static>(Option<Begun<F>>);
+pub struct Outliving<F: Future<Output: Send> + Send + 'static>(Option<Begun<F>>);
 
 struct Begun<F> {
     publish: Pin<Box<CatchUnwind<AssertUnwindSafe<F>>>>,
@@ -21,7 +21,7 @@ struct Begun<F> {
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Outliving<F> {
-    pub(super) fn new(publish: F, share: OwnedSemaphorePermit) -> Self {
+    pub fn new(publish: F, share: OwnedSemaphorePermit) -> Self {
         // Nothing that it shares is left half-changed: rooms further in lock for moments that don't panic.
         let publish = Box::pin(AssertUnwindSafe(publish).catch_unwind());
         Self(Some(Begun { publish, share }))

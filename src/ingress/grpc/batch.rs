@@ -1,0 +1,87 @@
+//! PublishBatch: many messages, a result for each. All are handed over before any is waited for, so that
+//! they share the journal's syncs.
+
+use super::body::Arrived;
+use super::desk::Desk;
+use super::fault::Fault;
+use super::{answer, codec, envelope, publish, v1};
+use crate::door::Published;
+use crate::ingress::front::Front;
+use crate::ingress::outliving::Outliving;
+use crate::message::{Chain, Refusal};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tonic::Code;
+
+/// An empty message takes two bytes on the wire, and some hundred in memory.
+pub(super) const MESSAGES: usize = 10_000;
+
+pub(super) async fn publish_batch<F: Front>(
+    desk: Arc<Desk<F>>,
+    request: Bytes,
+    arrived: Arrived,
+) -> Result<v1::PublishBatchResponse, Fault> {
+    let share = arrived.take(request.len(), &desk.limits.in_flight)?;
+    count(request.clone())?;
+    let all = async move {
+        let begun = hand_over(&desk, request)?;
+        let mut results = Vec::with_capacity(begun.len());
+        for begun in begun {
+            let result = match begun {
+                Ok(answer) => answer::published(answer.await),
+                Err(fault) => Err(fault),
+            };
+            results.push(answer::result(result));
+        }
+        Ok(v1::PublishBatchResponse { results })
+    };
+    let ended = Outliving::new(all, share).await;
+    ended.unwrap_or_else(|_| Err(publish::internal()))
+}
+
+/// Of a request that isn't one nothing is taken.
+fn count(request: Bytes) -> Result<(), Fault> {
+    let mut messages = codec::messages(request);
+    let mut count = 0;
+    while messages.next_message()?.is_some() {
+        count += 1;
+    }
+    match count {
+        0 => Err(Fault::malformed("messages", "it is empty")),
+        1..=MESSAGES => Ok(()),
+        _ => {
+            let text = format!("{count} messages, more than the limit of {MESSAGES}");
+            let fault = Fault::new(Code::InvalidArgument, "TOO_MANY", text);
+            Err(fault
+                .with("what", "messages")
+                .with("actual", count)
+                .with("limit", MESSAGES))
+        }
+    }
+}
+
+type Begun<A> = Result<A, Fault>;
+
+fn hand_over<F: Front>(
+    desk: &Arc<Desk<F>>,
+    request: Bytes,
+) -> Result<Vec<Begun<impl Future<Output = Result<Published, Refusal>> + use<F>>>, Fault> {
+    let buffer_bytes = request.len();
+    let mut messages = codec::messages(request);
+    let mut chains: HashMap<Bytes, Chain> = HashMap::new();
+    let mut begun = Vec::new();
+    while let Some(message) = messages.next_message()? {
+        let key = codec::key(&message);
+        let chain = key.map(|key| chains.entry(key).or_default().clone());
+        begun.push(match envelope::read(desk, message, buffer_bytes) {
+            Ok(envelope) => Ok(desk.front.publish(envelope, chain)),
+            Err(fault) => {
+                // Its key goes no further, though the message never was one.
+                chain.inspect(|chain| chain.break_at_hand_over(false));
+                Err(fault)
+            }
+        });
+    }
+    Ok(begun)
+}

@@ -1,0 +1,191 @@
+//! A request's body whose bytes are charged to what is in flight as they come, until the call that they
+//! are for takes them over.
+//!
+//! Where nothing is free the client is held back for a moment by HTTP/2's flow control, then refused. What
+//! is begun and doesn't go on is given up, so that halves of messages can't take all room.
+
+use super::fault::Fault;
+use crate::ingress::in_flight::InFlight;
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::{Code, Status};
+
+/// For room among the bytes in flight.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+/// For the next byte of what is begun.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// In front of each message.
+const PREFIX_BYTES: usize = 5;
+
+/// The share of what came and wasn't taken over yet. It is in the request's extensions, too.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrived(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Arrived {
+    /// The share of a message that came whole; of one that was compressed also of what it is more now.
+    pub(super) fn take(
+        &self,
+        message_bytes: usize,
+        in_flight: &InFlight,
+    ) -> Result<OwnedSemaphorePermit, Fault> {
+        let needed = message_bytes + PREFIX_BYTES;
+        let mut arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let came = match arrived.as_mut() {
+            Some(all) if all.num_permits() > needed => all.split(needed),
+            _ => arrived.take(),
+        };
+        drop(arrived);
+        let missing = needed - came.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        match came {
+            Some(came) if missing == 0 => Ok(came),
+            came => {
+                let mut share = in_flight.take(missing).ok_or_else(Fault::in_flight_full)?;
+                came.into_iter().for_each(|came| share.merge(came));
+                Ok(share)
+            }
+        }
+    }
+
+    fn add(&self, share: OwnedSemaphorePermit) {
+        let mut arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match arrived.as_mut() {
+            Some(all) => all.merge(share),
+            None => *arrived = Some(share),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.is_none()
+    }
+}
+
+/// Whether a client may be silent between two messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// All of the request is wanted now.
+    Never,
+    BetweenMessages,
+}
+
+pub(super) struct Charged {
+    body: Body,
+    arrived: Arrived,
+    in_flight: InFlight,
+    silence: Silence,
+    /// Data that is there, and waits for room.
+    waiting: Option<Waiting>,
+    /// Runs from the last data on.
+    idle: Pin<Box<Sleep>>,
+}
+
+struct Waiting {
+    data: Bytes,
+    room: Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>,
+}
+
+impl Charged {
+    pub(super) fn new(body: Body, arrived: Arrived, in_flight: InFlight, silence: Silence) -> Self {
+        Self {
+            body,
+            arrived,
+            in_flight,
+            silence,
+            waiting: None,
+            idle: Box::pin(sleep(IDLE_LIMIT)),
+        }
+    }
+
+    fn wait_for_room(&mut self, data: Bytes) {
+        let semaphore = Arc::clone(self.in_flight.semaphore());
+        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let room = async move {
+            let room = semaphore.acquire_many_owned(bytes);
+            tokio::time::timeout(ROOM_PATIENCE, room).await.ok()?.ok()
+        };
+        self.waiting = Some(Waiting {
+            data,
+            room: Box::pin(room),
+        });
+    }
+
+    /// Data that came, once it is charged.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        let Some(waiting) = self.waiting.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let room = ready!(waiting.room.as_mut().poll(cx));
+        let data = self.waiting.take().map(|waiting| waiting.data);
+        Poll::Ready(match (room, data) {
+            (Some(share), Some(data)) => {
+                self.arrived.add(share);
+                Some(Ok(data))
+            }
+            _ => Some(Err(Fault::in_flight_full().status())),
+        })
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        if self.silence == Silence::BetweenMessages && self.arrived.is_empty() {
+            return Poll::Pending;
+        }
+        ready!(self.idle.as_mut().poll(cx));
+        let text = format!("no byte of the message came for {} s", IDLE_LIMIT.as_secs());
+        Poll::Ready(Fault::new(Code::DeadlineExceeded, "BODY_TIMEOUT", text).status())
+    }
+}
+
+impl HttpBody for Charged {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if let Some(data) = ready!(this.poll_room(cx)) {
+            return Poll::Ready(Some(data.map(Frame::data)));
+        }
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => return this.poll_idle(cx).map(|status| Some(Err(status))),
+        };
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            // The client took the request back, or went away.
+            Some(Err(_)) => return Poll::Ready(Some(Err(Status::cancelled("the request ended")))),
+            None => return Poll::Ready(None),
+        };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+        };
+        this.idle.as_mut().reset(Instant::now() + IDLE_LIMIT);
+        match this.in_flight.take(data.len()) {
+            Some(share) => {
+                this.arrived.add(share);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            None => {
+                this.wait_for_room(data);
+                self.poll_frame(cx)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,229 @@
+//! Errors in gRPC's words: a code, a text for people, and details for programs (google.rpc).
+
+use crate::ingress::front::ReadError;
+use crate::message::Refusal;
+use prost::Message;
+use std::collections::HashMap;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt, pb};
+
+/// Of all our `ErrorInfo`.
+const DOMAIN: &str = "causeway";
+
+/// Why a call, or one message of it, isn't done.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    code: Code,
+    /// What programs tell faults apart by: the words of HTTP's problem types, in upper case.
+    reason: &'static str,
+    text: String,
+    retry_after: Option<Duration>,
+    /// The field that is wrong.
+    field: Option<String>,
+    /// Whose limit it is.
+    quota: Option<String>,
+    facts: HashMap<String, String>,
+}
+
+impl Fault {
+    pub(super) fn new(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            text: text.into(),
+            retry_after: None,
+            field: None,
+            quota: None,
+            facts: HashMap::new(),
+        }
+    }
+
+    pub(super) fn malformed(field: &str, why: impl Into<String>) -> Self {
+        let why = why.into();
+        let mut fault = Self::new(
+            Code::InvalidArgument,
+            "MALFORMED",
+            format!("{field}: {why}"),
+        );
+        fault.field = Some(field.to_owned());
+        fault
+    }
+
+    /// What came can't be read at all.
+    pub(super) fn unreadable(why: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, "MALFORMED", why)
+    }
+
+    /// The same may succeed later.
+    pub(super) fn unavailable(reason: &'static str, text: impl Into<String>, seconds: u64) -> Self {
+        Self::new(Code::Unavailable, reason, text).retry_after(seconds)
+    }
+
+    /// A limit that others fill, too: the same may succeed later.
+    pub(super) fn exhausted(
+        reason: &'static str,
+        text: impl Into<String>,
+        whose: &str,
+        seconds: u64,
+    ) -> Self {
+        let mut fault = Self::new(Code::ResourceExhausted, reason, text).retry_after(seconds);
+        fault.quota = Some(whose.to_owned());
+        fault
+    }
+
+    pub(super) fn stopping() -> Self {
+        Refusal::Stopping.into()
+    }
+
+    pub(super) fn in_flight_full() -> Self {
+        let text = "too many bytes of other requests are in flight";
+        Self::exhausted("IN_FLIGHT_FULL", text, "limits.in_flight_bytes", 1)
+            .with("setting", "limits.in_flight_bytes")
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.facts.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// The facts of a limit that was met.
+    fn over(self, what: &str, actual: usize, limit: usize, setting: &str) -> Self {
+        self.with("what", what)
+            .with("actual", actual)
+            .with("limit", limit)
+            .with("setting", setting)
+    }
+
+    /// Whether the same may succeed later.
+    pub(super) const fn is_retriable(&self) -> bool {
+        self.retry_after.is_some()
+    }
+
+    pub(super) fn status(self) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(self.reason, DOMAIN, self.facts);
+        if let Some(field) = self.field {
+            details.add_bad_request_violation(field, self.text.clone());
+        }
+        if let Some(whose) = self.quota {
+            details.add_quota_failure_violation(whose, self.text.clone());
+        }
+        if self.retry_after.is_some() {
+            details.set_retry_info(self.retry_after);
+        }
+        Status::with_error_details(self.code, self.text, details)
+    }
+
+    /// As it stands in an answer to one of many messages.
+    pub(super) fn rpc_status(self) -> pb::Status {
+        let status = self.status();
+        // What we have just encoded.
+        pb::Status::decode(status.details()).unwrap_or_else(|_| pb::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        })
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::Malformed(_) => Self::unreadable(text),
+            Refusal::TooLarge {
+                what,
+                actual,
+                limit,
+                setting,
+            } => Self::new(Code::InvalidArgument, "TOO_LARGE", text)
+                .over(what, actual, limit, setting),
+            Refusal::TooMany {
+                what,
+                actual,
+                limit,
+                setting,
+            } => Self::new(Code::InvalidArgument, "TOO_MANY", text)
+                .over(what, actual, limit, setting),
+            Refusal::IdNeeded(_) => {
+                let mut fault = Self::new(Code::InvalidArgument, "ID_NEEDED", text);
+                fault.field = Some("message.id".to_owned());
+                fault
+            }
+            Refusal::NoRoute { topic } => {
+                Self::new(Code::NotFound, "NO_ROUTE", text).with("topic", topic)
+            }
+            Refusal::RouteRefused { route, .. } => {
+                Self::new(Code::FailedPrecondition, "ROUTE_REFUSED", text).with("route", route)
+            }
+            Refusal::Conflict { id, position } => {
+                Self::new(Code::AlreadyExists, "ID_CONFLICT", text)
+                    .with("id", id)
+                    .with("position", position.0)
+            }
+            Refusal::BacklogFull { lane, limit_bytes } => {
+                Self::exhausted("BACKLOG_FULL", text, &format!("destination:{lane}"), 5)
+                    .with("destination", lane)
+                    .with("limit", limit_bytes)
+                    .with("setting", "backlog")
+            }
+            Refusal::DedupFull { entries } => {
+                Self::exhausted("DEDUP_FULL", text, "dedup.max_entries", 10)
+                    .with("entries", entries)
+                    .with("setting", "dedup.max_entries")
+            }
+            Refusal::JournalFull(_) => Self::unavailable("JOURNAL_FULL", text, 10),
+            Refusal::Busy => Self::unavailable("BUSY", text, 1),
+            Refusal::Stopping => Self::unavailable("STOPPING", text, 5),
+            Refusal::JournalFailed(_) => Self::unavailable("JOURNAL_FAILED", text, 30),
+            Refusal::EarlierRefused { is_retriable: true } => {
+                Self::new(Code::Aborted, "EARLIER_REFUSED", text).retry_after(1)
+            }
+            Refusal::EarlierRefused {
+                is_retriable: false,
+            } => Self::new(Code::Aborted, "EARLIER_REFUSED", text),
+        }
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReadError::UnknownStream(name) => {
+                Self::new(Code::NotFound, "UNKNOWN_STREAM", text).with("stream", name)
+            }
+            ReadError::Gone { earliest } => {
+                Self::new(Code::OutOfRange, "OFFSET_GONE", text).with("earliest", earliest)
+            }
+            ReadError::Failed(_) => Self::unavailable("STREAM_FAILED", text, 5),
+        }
+    }
+}
+
+/// What the gRPC library says of a message that it doesn't read, in our words.
+pub(super) fn of_decoding(status: Status, limit: usize) -> Status {
+    let is_too_long = status.message().contains("message length too large")
+        || status.message().contains("size limit, of");
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted if is_too_long => {
+            let text = format!("the message is larger than {limit} bytes, decompressed");
+            Fault::new(Code::InvalidArgument, "TOO_LARGE", text)
+                .with("what", "the message")
+                .with("limit", limit)
+                .with("setting", "limits.payload")
+                .status()
+        }
+        // Of what is damaged on the way, or by its sender.
+        Code::Internal if status.details().is_empty() => {
+            Fault::unreadable(status.message()).status()
+        }
+        _ => status,
+    }
+}

@@ -16,5 +16,6 @@ pub mod ratio;
 pub mod sim_disk;
 pub mod skip;
 pub mod streams;
+pub mod tools;
 pub mod tour;
 pub mod wait;

@@ -14,6 +14,7 @@ mod counters;
 mod events;
 mod kind;
 mod line;
+mod openapi;
 mod page;
 mod problem;
 mod refused;
@@ -111,6 +112,7 @@ pub fn router<F: Front>(
     let by_router = Arc::clone(&publish);
     let topics = post(move |request| by_router(request));
     let router = Router::new()
+        .route("/openapi.json", get(openapi::show))
         .route("/v1/topics/", topics.clone())
         .route("/v1/topics/{*topic}", topics)
         .route("/v1/batch", post(batch::publish::<F>))

@@ -1,0 +1,78 @@
+//! What each command runs.
+
+use crate::process::{Failure, cargo, keep_binary};
+use crate::tools;
+
+/// Builds the plain binary first: that it builds at all is worth knowing, and scenarios that need
+/// the machine's own disk (fsync faults, a full file system) run it. The dependencies are the
+/// same units in both builds, so only the package itself is built twice.
+pub fn test(filter: Option<String>) -> Result<(), Failure> {
+    // What isn't there is for the tests to say: they skip, or fail where CI=true.
+    if let Err(failure) = tools::fetch(&tools::ALL) {
+        eprintln!("xtask: {failure}; tests that need them are skipped");
+    }
+    cargo(&["build", "--package", "causeway"], &[])?;
+    let plain = keep_binary("debug", "causeway-plain")?;
+    let mut args = vec![
+        "test",
+        "--workspace",
+        "--features",
+        "causeway/faults",
+        "--no-fail-fast",
+    ];
+    if let Some(filter) = &filter {
+        args.push(filter);
+    }
+    let variables = [
+        ("CAUSEWAY_TEST_PLAIN_BIN", plain.into_os_string()),
+        ("CAUSEWAY_TEST_TOOLS", tools::folder()?.into_os_string()),
+    ];
+    cargo(&args, &variables)
+}
+
+pub fn lint() -> Result<(), Failure> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    let deny = ["--", "--deny", "warnings"];
+    let faults = ["--features", "causeway/faults"];
+    cargo(&[&clippy[..], &faults, &deny].concat(), &[])?;
+    cargo(&[&clippy[..], &deny].concat(), &[])
+}
+
+pub fn torture(seed: Option<u64>, minutes: u64) -> Result<(), Failure> {
+    let mut variables = vec![("CAUSEWAY_TEST_MINUTES", minutes.to_string().into())];
+    if let Some(seed) = seed {
+        variables.push(("CAUSEWAY_TEST_SEED", seed.to_string().into()));
+    }
+    let args = ["test", "--features", "faults", "--test", "main", "--"];
+    let what = ["--ignored", "--exact", "--nocapture", "oracle::torture"];
+    cargo(&[&args[..], &what].concat(), &variables)
+}
+
+/// The plain build is put aside first, as for `test`; a destination that hangs needs the faults
+/// build, which comes with the test. All in release: the clients take their share of the machine.
+pub fn shown_by() -> Result<(), Failure> {
+    cargo(&["build", "--release", "--package", "causeway"], &[])?;
+    let plain = keep_binary("release", "causeway-plain")?;
+    let variables = [
+        ("CAUSEWAY_TEST_PLAIN_BIN", plain.into_os_string()),
+        ("CAUSEWAY_TEST_SCALE", "full".into()),
+    ];
+    let args = ["test", "--release", "--features", "faults"];
+    let which = ["--test", "main", "--", "--nocapture", "--test-threads=1"];
+    cargo(&[&args[..], &which, &["shown_by::"]].concat(), &variables)
+}
+
+/// Figures are of the plain build; one needs a destination that hangs, so the faults build is
+/// made first and put aside.
+pub fn bench(words: &[String]) -> Result<(), Failure> {
+    let faults = ["build", "--release", "--package", "causeway"];
+    cargo(&[&faults[..], &["--features", "faults"]].concat(), &[])?;
+    let faults = keep_binary("release", "causeway-faults")?;
+    let mut args = vec!["bench", "--package", "causeway", "--bench", "main", "--"];
+    args.extend(words.iter().map(String::as_str));
+    cargo(
+        &args,
+        &[("CAUSEWAY_BENCH_FAULTS_BIN", faults.into_os_string())],
+    )
+}

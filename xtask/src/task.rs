@@ -1,0 +1,136 @@
+//! Which command is wanted, and of what.
+
+use crate::process::Failure;
+use crate::tools::{self, Kit};
+
+#[derive(Debug, PartialEq)]
+pub enum Task {
+    Test { filter: Option<String> },
+    Tools { kits: Vec<Kit> },
+    Lint,
+    Torture { seed: Option<u64>, minutes: u64 },
+    ShownBy,
+    Bench { args: Vec<String> },
+}
+
+pub fn parse(args: &[String]) -> Result<Task, Failure> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["test"] => Ok(Task::Test { filter: None }),
+        ["test", filter] => Ok(Task::Test {
+            filter: Some((*filter).to_owned()),
+        }),
+        ["tools", names @ ..] => parse_tools(names),
+        ["lint"] => Ok(Task::Lint),
+        ["torture", "--shown-by"] => Ok(Task::ShownBy),
+        ["torture", options @ ..] => parse_torture(options),
+        ["bench", args @ ..] if args.len() <= 2 => Ok(Task::Bench {
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        }),
+        [] => Err(Failure::Usage("which command?".to_owned())),
+        _ => Err(Failure::Usage(format!(
+            "not understood: {}",
+            args.join(" ")
+        ))),
+    }
+}
+
+fn parse_torture(options: &[&str]) -> Result<Task, Failure> {
+    let (mut seed, mut minutes) = (None, 10);
+    for pair in options.chunks(2) {
+        let [name, value] = pair else {
+            return Err(Failure::Usage(format!("{} needs a number", pair[0])));
+        };
+        let number: u64 = value
+            .parse()
+            .map_err(|_| Failure::Usage(format!("{name} needs a number")))?;
+        match *name {
+            "--seed" => seed = Some(number),
+            "--minutes" => minutes = number,
+            _ => return Err(Failure::Usage(format!("torture has no option {name}"))),
+        }
+    }
+    Ok(Task::Torture { seed, minutes })
+}
+
+fn parse_tools(names: &[&str]) -> Result<Task, Failure> {
+    let kit = |name: &&str| {
+        let kit = tools::ALL.into_iter().find(|kit| kit.name() == *name);
+        kit.ok_or_else(|| Failure::Usage(format!("no such tools: {name}")))
+    };
+    let kits = match names {
+        [] => tools::ALL.to_vec(),
+        names => names.iter().map(kit).collect::<Result<_, _>>()?,
+    };
+    Ok(Task::Tools { kits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Task, Failure> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&args)
+    }
+
+    #[test]
+    fn commands_are_read_as_the_usage_shows_them() {
+        assert_eq!(parsed("test").unwrap(), Task::Test { filter: None });
+        assert_eq!(
+            parsed("test log::").unwrap(),
+            Task::Test {
+                filter: Some("log::".into())
+            }
+        );
+        assert_eq!(
+            parsed("tools").unwrap(),
+            Task::Tools {
+                kits: tools::ALL.to_vec()
+            }
+        );
+        assert_eq!(
+            parsed("tools go python").unwrap(),
+            Task::Tools {
+                kits: vec![Kit::Go, Kit::Python]
+            }
+        );
+        assert_eq!(parsed("lint").unwrap(), Task::Lint);
+        assert_eq!(
+            parsed("torture --minutes 3 --seed 7").unwrap(),
+            Task::Torture {
+                seed: Some(7),
+                minutes: 3
+            }
+        );
+        assert_eq!(
+            parsed("torture").unwrap(),
+            Task::Torture {
+                seed: None,
+                minutes: 10
+            }
+        );
+        assert_eq!(parsed("torture --shown-by").unwrap(), Task::ShownBy);
+        assert_eq!(
+            parsed("bench rss").unwrap(),
+            Task::Bench {
+                args: vec!["rss".into()]
+            }
+        );
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for line in [
+            "",
+            "tests",
+            "test a b",
+            "tools ruby",
+            "torture --seed",
+            "torture --seed x",
+            "torture --x 1",
+        ] {
+            assert!(matches!(parsed(line), Err(Failure::Usage(_))), "{line:?}");
+        }
+    }
+}

@@ -34,6 +34,7 @@ pub use app::{App, guarded};
 pub use counters::{Answered, Counters, Ended, Endpoint, EventReadersCounted, Foreign};
 pub use front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
 pub use kind::Kind;
+pub(crate) use page::{Base64, Headers, write_data};
 pub use problem::Problem;
 pub use serve::{BindError, ConnectionLimits, bind, serve};
 pub use time::show_rfc3339;

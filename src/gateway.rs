@@ -95,6 +95,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
         clock: clock.clone(),
         refusals: Refusals::default(),
         skips: Skips::default(),
+        taps: Arc::default(),
     });
     let board = Arc::new(Board::new(settings.clone(), clock.wall()));
     let (reloads, asked) = reload::queue();
@@ -119,11 +120,13 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
         disk: Arc::clone(&house.site.disk),
         stop: stop.clone(),
     };
+    let taps = Arc::clone(&door.taps);
     let reception = Reception::new(door, Arc::clone(&lanes));
     let serving = listeners.serve(&settings, reception, desk, &clock, stop.clone());
     listens(&settings);
 
     wait_for(stop).await;
+    taps.close();
     // A reload that has begun ends first: no lane starts behind the drain's back.
     let _ = tokio::time::timeout(LAST_RELOAD, reloading).await;
     drain(&board.settings(), serving, &lanes).await;

@@ -2,6 +2,7 @@
 
 use super::explanation::Explanation;
 use super::status::Status;
+use crate::door::taps;
 use crate::message::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,11 @@ pub enum Question {
         lane: String,
         discard: bool,
         answer: oneshot::Sender<Result<Dropping, DropError>>,
+    },
+    /// Live copies of what passes, until the reader is dropped.
+    Tap {
+        wanted: Box<taps::Wanted>,
+        answer: oneshot::Sender<Result<taps::TapReader, taps::OpenError>>,
     },
     /// Answered when the reload is made, or refused.
     Reload(oneshot::Sender<Result<Reloaded, ReloadError>>),
@@ -120,6 +126,15 @@ impl Control {
             answer,
         })
         .await
+    }
+
+    pub async fn tap(
+        &self,
+        wanted: taps::Wanted,
+    ) -> Result<Result<taps::TapReader, taps::OpenError>, NoAnswer> {
+        let wanted = Box::new(wanted);
+        self.ask(PATIENCE, |answer| Question::Tap { wanted, answer })
+            .await
     }
 
     /// It goes on if this gives up.

@@ -6,6 +6,7 @@ mod control;
 pub mod explanation;
 mod metrics;
 pub mod status;
+mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,7 @@ pub fn admin_router(control: Control) -> Router {
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/lanes/{name}/drop", post(drop_lane))
         .route("/api/v1/reload", post(reload))
+        .route("/api/v1/tap", get(tap::open))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     with_fallbacks(health().merge(api)).with_state(control)
 }

@@ -1,12 +1,14 @@
 //! The routers over their own service, with a scripted gateway behind the control.
 
 use super::*;
+use crate::door::taps::Taps;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 async fn ask(router: Router, method: &str, path: &str, json_body: Option<&str>) -> (u16, String) {
@@ -36,10 +38,12 @@ fn json_of(body: &str) -> Value {
 
 /// Answers with this status, knows the lane `old` and refuses to drop `inbox`.
 async fn gateway(mut questions: mpsc::Receiver<Question>, status: Status) {
+    let taps = Arc::new(Taps::default());
     while let Some(question) = questions.recv().await {
         match question {
             Question::Status(answer) => drop(answer.send(status.clone())),
             Question::Reload(answer) => drop(answer.send(reload(&status))),
+            Question::Tap { wanted, answer } => drop(answer.send(taps.open(*wanted))),
             Question::Explain { envelope, answer } => {
                 drop(answer.send(explanation::of_nothing(&envelope)));
             }
@@ -272,4 +276,73 @@ async fn a_message_is_explained_as_a_line_of_a_batch() {
     assert_eq!(code, 413, "{body}");
     let (code, _) = ask(health_router(control), "POST", path, Some(line)).await;
     assert_eq!(code, 404);
+}
+
+#[tokio::test]
+async fn a_tap_is_opened_as_it_was_asked_for() {
+    let router = admin_router(running(status::sample()));
+    let open =
+        async |query: &str| ask(router.clone(), "GET", &format!("/api/v1/tap?{query}"), None).await;
+    let (code, body) = open("pattern=a/%23&limit=0&sample=1/5&rate=9&refused=true").await;
+    assert_eq!(code, 200, "{body}");
+    let end = json!({
+        "event": "end", "why": "limit", "matched": 0, "shown": 0,
+        "left_out": {"sample": 0, "rate": 0, "queue": 0},
+    });
+    assert_eq!(json_of(&body), end);
+    for bad in [
+        "",
+        "pattern=",
+        "pattern=a%23",
+        "pattern=a&sample=0",
+        "pattern=a&sample=two",
+        "pattern=a&rate=0",
+        "pattern=a&rate=10001",
+        "pattern=a&limit=-1",
+        "pattern=a&colour=red",
+    ] {
+        let (code, body) = open(bad).await;
+        assert_eq!(code, 400, "{bad}");
+        assert_eq!(json_of(&body)["type"], "urn:causeway:problem:malformed");
+    }
+    let (code, _) = ask(
+        health_router(running(status::sample())),
+        "GET",
+        "/api/v1/tap?pattern=a",
+        None,
+    )
+    .await;
+    assert_eq!(code, 404);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_taps() {
+    let control = running(status::sample());
+    let wanted = || crate::door::taps::Wanted {
+        pattern: crate::routing::Pattern::parse("#").expect("a pattern"),
+        refused: false,
+        share: crate::door::taps::Share::ALL,
+        rate: 1,
+        limit: None,
+        seed: 1,
+    };
+    let mut readers = Vec::new();
+    for _ in 0..crate::door::taps::MAX_TAPS {
+        readers.push(
+            control
+                .tap(wanted())
+                .await
+                .expect("it answers")
+                .expect("room"),
+        );
+    }
+    let router = admin_router(control);
+    let path = "/api/v1/tap?pattern=a&limit=0";
+    let (code, body) = ask(router.clone(), "GET", path, None).await;
+    assert_eq!(
+        (code, &json_of(&body)["type"]),
+        (503, &json!("urn:causeway:problem:taps"))
+    );
+    readers.pop();
+    assert_eq!(ask(router, "GET", path, None).await.0, 200);
 }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
@@ -64,10 +66,10 @@ pub(super) struct Problem {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    #[error("{0:?} is no address: write http://HOST:PORT")]
+    #[error("{0:?} is no address of a gateway")]
     BadAddress(String),
     /// It surely has nothing of the request.
-    #[error("no gateway answers at {at}: {why}\nhelp: is it running? Else say where with {how}")]
+    #[error("no gateway answers at {at}: {why}")]
     Unreachable {
         at: String,
         why: String,
@@ -77,7 +79,11 @@ pub(super) enum ClientError {
     #[error("{at} broke off: {why}")]
     Broken { at: String, why: String },
     #[error("{at} gives an answer that isn't a gateway's: {why}")]
-    Foreign { at: String, why: String },
+    Foreign {
+        at: String,
+        why: String,
+        how: &'static str,
+    },
     /// The gateway's own words.
     #[error("the gateway refused ({}): {}", .0.status, .0.detail)]
     Refused(Problem),
@@ -177,13 +183,50 @@ impl Server {
 
     /// Whatever the status is.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, ClientError> {
+        self.open().await?.ask(ask).await
+    }
+
+    pub async fn open(&self) -> Result<Connection, ClientError> {
+        let socket = self.connect().await?;
+        // Without it a request may wait for the acknowledgement of the one before; no more than slow.
+        let _ = socket.set_nodelay(true);
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
+        let (sender, connection) = shaken.map_err(|error| self.broken(error.to_string()))?;
+        // Ends with the sender; whatever goes wrong in it shows at the sender too.
+        tokio::spawn(connection);
+        Ok(Connection {
+            server: self.clone(),
+            sender,
+        })
+    }
+
+    /// An answer that goes on: whole lines, as they come, each within the patience of the last.
+    pub async fn lines(&self, ask: Ask) -> Result<Lines, ClientError> {
         let patience = ask.patience;
         let request = self.request(ask)?;
-        let socket = self.connect().await?;
-        match timeout(patience, self.exchange(socket, request)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.broken(format!("no answer within {} s", patience.as_secs()))),
+        let mut open = self.open().await?;
+        let late = || self.late(patience);
+        let response = timeout(patience, open.sender.send_request(request)).await;
+        let response = response.map_err(|_| late())?;
+        let response = response.map_err(|error| self.broken(error.to_string()))?;
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        if !head.status.is_success() {
+            let retry_after = retry_after(&head.headers);
+            let body = timeout(patience, self.whole(body)).await;
+            let body = body.map_err(|_| late())??;
+            return Err(ClientError::Refused(Problem::read(
+                status,
+                retry_after,
+                &body,
+            )));
         }
+        Ok(Lines {
+            open,
+            body,
+            patience,
+            begun: Vec::new(),
+        })
     }
 
     fn request(&self, ask: Ask) -> Result<Request<Full<Bytes>>, ClientError> {
@@ -226,33 +269,30 @@ impl Server {
 
     async fn exchange(
         &self,
-        socket: TcpStream,
+        sender: &mut SendRequest<Full<Bytes>>,
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, ClientError> {
-        let broken = |error: hyper::Error| self.broken(error.to_string());
-        let io = TokioIo::new(socket);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-            .await
-            .map_err(broken)?;
-        // Ends with the sender; whatever goes wrong in it shows at the sender too.
-        tokio::spawn(connection);
-        let (head, body) = sender
-            .send_request(request)
-            .await
-            .map_err(broken)?
-            .into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-        let body = body
-            .map_err(|error| self.broken(error.to_string()))?
-            .to_bytes();
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| self.broken(error.to_string()))?;
+        let (head, body) = response.into_parts();
         Ok(Answer {
             status: head.status.as_u16(),
             retry_after: retry_after(&head.headers),
-            body,
+            body: self.whole(body).await?,
         })
     }
 
-    fn broken(&self, why: String) -> ClientError {
+    fn late(&self, patience: Duration) -> ClientError {
+        self.broken(format!("no answer within {} s", patience.as_secs()))
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| self.broken(error.to_string()))?;
+        Ok(body.to_bytes())
+    }
+
+    pub fn broken(&self, why: String) -> ClientError {
         ClientError::Broken {
             at: self.url(),
             why,
@@ -262,10 +302,8 @@ impl Server {
     pub fn foreign(&self, why: &str) -> ClientError {
         ClientError::Foreign {
             at: self.url(),
-            why: format!(
-                "{why}; is that the right listener? Else say where with {}",
-                self.how
-            ),
+            why: why.to_owned(),
+            how: self.how,
         }
     }
 
@@ -278,6 +316,76 @@ impl Server {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.authority())
+    }
+}
+
+/// One that is used again.
+pub(super) struct Connection {
+    server: Server,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Whatever the status is. After an error the connection can't be used.
+    pub async fn ask(&mut self, ask: Ask) -> Result<Answer, ClientError> {
+        let patience = ask.patience;
+        let request = self.server.request(ask)?;
+        let exchange = self.server.exchange(&mut self.sender, request);
+        match timeout(patience, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.server.late(patience)),
+        }
+    }
+
+    /// As far as it can be known.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+/// The body of an answer that goes on.
+pub(super) struct Lines {
+    /// The body ends with it.
+    open: Connection,
+    body: Incoming,
+    patience: Duration,
+    /// A line whose end hasn't come.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// The next whole lines, one at least; `None`: the answer ended as it should.
+    pub async fn next(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            let frame = timeout(self.patience, self.body.frame()).await;
+            let Ok(frame) = frame else {
+                let seconds = self.patience.as_secs();
+                return Err(self
+                    .open
+                    .server
+                    .broken(format!("nothing came for {seconds} s")));
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| self.open.server.broken(error.to_string()))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            self.begun.extend_from_slice(&data);
+            if self.begun.len() > MAX_ANSWER_BYTES {
+                return Err(self.open.server.foreign("a line of it has no end"));
+            }
+            let Some(end) = data.iter().rposition(|byte| *byte == b'\n') else {
+                continue;
+            };
+            let rest = self
+                .begun
+                .split_off(self.begun.len() - data.len() + end + 1);
+            let whole = std::mem::replace(&mut self.begun, rest);
+            let text = String::from_utf8(whole);
+            return text
+                .map(Some)
+                .map_err(|_| self.open.server.foreign("it isn't UTF-8"));
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! How a command ends: what it says, and the number that scripts read.
 
+use super::advice;
 use super::client::{ClientError, Problem};
 use crate::gateway::Told;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -57,49 +58,135 @@ impl From<Told> for Reply {
     }
 }
 
-/// What a command says on stderr when there is no answer.
+/// What a command says when there is no answer: to people on stderr, with `--json` also as one line on
+/// stdout (docs/JSON.md).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
     pub code: Code,
+    pub kind: Kind,
     pub text: String,
-    /// For `--json`, on stdout: the gateway's own problem object.
-    pub json: Option<Value>,
+    /// What to do next.
+    pub help: String,
+    /// The gateway's own problem object.
+    pub problem: Option<Value>,
 }
 
+/// What programs tell failures of this program apart by; `Refused` has the gateway's own type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The command line isn't understood.
+    Usage,
+    /// A file, a folder, the configuration or a journal isn't as it must be.
+    Local,
+    /// What the command reads can't be read.
+    Input,
+    /// What it tells can't be written.
+    Output,
+    /// The configuration names no listener to ask.
+    NoListener,
+    /// Nobody answers there.
+    Unreachable,
+    /// The connection broke: the request was done, or not.
+    Broken,
+    /// Something answers that is no gateway, or one of another version.
+    Foreign,
+    /// The gateway says no.
+    Refused,
+    /// A signal ended it.
+    Interrupted,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Local => "local",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::NoListener => "no-listener",
+            Self::Unreachable => "unreachable",
+            Self::Broken => "broken",
+            Self::Foreign => "foreign",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Between what is wrong and what to do about it, in texts that other rooms make.
+const HELP: &str = "\nhelp: ";
+
 impl Failure {
-    pub fn new(code: Code, text: impl Into<String>) -> Self {
+    pub fn new(code: Code, kind: Kind, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             code,
+            kind,
             text: text.into(),
-            json: None,
+            help: help.into(),
+            problem: None,
         }
     }
 
-    pub fn usage(text: impl Into<String>) -> Self {
-        Self::new(Code::Usage, text)
+    pub fn usage(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(Code::Usage, Kind::Usage, text, help)
     }
-}
 
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self::new(Code::Failed, text)
+    pub fn input(text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(Code::Failed, Kind::Input, text, help)
+    }
+
+    /// From the words of another room, whose last line may say what to do.
+    pub fn local(words: &str) -> Self {
+        let words = words.trim_end();
+        let (text, help) = match words.rsplit_once(HELP) {
+            Some((text, help)) if !help.contains('\n') => (text, help),
+            // A report of a file, with a line for each thing that is wrong with it.
+            Some(_) => (
+                words,
+                "correct the file; `causeway check` shows all that is wrong with it",
+            ),
+            None => (words, "see docs/CLI.md, and the log of the gateway"),
+        };
+        Self::new(Code::Failed, Kind::Local, text, help)
+    }
+
+    /// On stderr.
+    pub fn words(&self) -> String {
+        format!("error: {}{HELP}{}", self.text.trim_end(), self.help)
+    }
+
+    /// On stdout with `--json`.
+    pub fn json(&self) -> Value {
+        let mut error = json!({
+            "code": self.code as u8,
+            "kind": self.kind.as_str(),
+            "message": self.text.trim_end(),
+            "help": self.help,
+        });
+        if let Some(problem) = &self.problem {
+            error["problem"] = problem.clone();
+        }
+        json!({ "error": error })
     }
 }
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let code = match &error {
-            ClientError::BadAddress(_) => Code::Usage,
-            ClientError::Unreachable { .. } | ClientError::Broken { .. } => Code::TryAgain,
-            ClientError::Foreign { .. } => Code::Failed,
-            ClientError::Refused(problem) => code_of(problem),
+        let (code, kind) = match &error {
+            ClientError::BadAddress(_) => (Code::Usage, Kind::Usage),
+            ClientError::Unreachable { .. } => (Code::TryAgain, Kind::Unreachable),
+            ClientError::Broken { .. } => (Code::TryAgain, Kind::Broken),
+            ClientError::Foreign { .. } => (Code::Failed, Kind::Foreign),
+            ClientError::Refused(problem) => (code_of(problem), Kind::Refused),
         };
-        let text = error.to_string();
-        let json = match error {
-            ClientError::Refused(problem) => problem.json,
-            _ => None,
-        };
-        Self { code, text, json }
+        let failure = Self::new(code, kind, error.to_string(), advice::of(&error));
+        Self {
+            problem: match error {
+                ClientError::Refused(problem) => problem.json,
+                _ => None,
+            },
+            ..failure
+        }
     }
 }
 
@@ -137,5 +224,29 @@ mod tests {
         }
         let bad = Failure::from(ClientError::BadAddress("x".into()));
         assert_eq!(bad.code, Code::Usage);
+    }
+
+    #[test]
+    fn words_of_other_rooms_end_with_what_to_do() {
+        for (words, text, help) in [
+            ("it fails\nhelp: do that\n", "it fails", "do that"),
+            (
+                "a\nhelp: b\n1 error",
+                "a\nhelp: b\n1 error",
+                "correct the file; `causeway check` shows all that is wrong with it",
+            ),
+            (
+                "it fails",
+                "it fails",
+                "see docs/CLI.md, and the log of the gateway",
+            ),
+        ] {
+            let failure = Failure::local(words);
+            assert_eq!((failure.text.as_str(), failure.help.as_str()), (text, help));
+            assert_eq!(failure.words(), format!("error: {text}\nhelp: {help}"));
+            let json =
+                json!({"error": {"code": 1, "kind": "local", "message": text, "help": help}});
+            assert_eq!(failure.json(), json);
+        }
     }
 }

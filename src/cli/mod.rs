@@ -2,15 +2,21 @@
 //!
 //! What must not live here: what a command means to a journal, a lane or a file.
 
+mod advice;
+mod bench;
 mod client;
 mod exit;
 mod explain;
+mod locate;
 mod logging;
+mod manual;
+mod operate;
 mod publish;
 mod receipt;
 mod retry;
 mod table;
 mod tail;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,24 +24,23 @@ mod trace;
 mod welcome;
 
 use crate::admin::explanation::Explanation;
-use crate::admin::status::Status;
-use crate::admin::{Dropping, Reloaded};
 use crate::config::Settings;
 use crate::config::cases::Sample;
 use crate::gateway::Told;
+use bench::Bench;
 use clap::{Args, Parser, Subcommand};
-use client::{SAY_ADMIN, SAY_SERVER, Server};
 use exit::{Code, EXIT_CODES, Failure, Reply, say};
 use explain::{Explain, Shown};
+use locate::server;
 use logging::Level;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use manual::{Completions, Man};
 use publish::Publish;
-use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tail::{Style, Tail};
+use tap::Tap;
 use trace::Trace;
 
 const DEFAULT_CONFIG: &str = "./routes.toml";
@@ -125,6 +130,10 @@ enum Command {
     Tail(Tail),
     /// Show where a message is
     Trace(Trace),
+    /// Show live copies of what passes a running gateway
+    Tap(Tap),
+    /// Measure a running gateway, by publishing real messages
+    Bench(Box<Bench>),
     /// Show what a running gateway holds and owes
     Status(Admin),
     /// Take the configuration into a running gateway, without a restart
@@ -135,6 +144,10 @@ enum Command {
     /// Look after the journal of a gateway that isn't running
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Print a script with which a shell completes this program's words
+    Completions(Completions),
+    /// Print the man page, or write one for each command
+    Man(Man),
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,11 +194,7 @@ struct ServerArg {
 pub fn main(house: &House) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(usage) => {
-            // Nowhere is left to say that this failed.
-            drop(usage.print());
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
-        }
+        Err(usage) => return not_understood(&usage),
     };
     let colour = std::io::stdout().is_terminal() && colours_wanted();
     match answer(&cli, house, colour) {
@@ -195,13 +204,28 @@ pub fn main(house: &House) -> ExitCode {
         }
         Ok(None) => Code::Done.into(),
         Err(failure) => {
-            say(&format!("error: {}", failure.text.trim_end()));
-            if let Some(json) = failure.json.filter(|_| cli.json) {
-                drop(writeln!(std::io::stdout(), "{json:#}"));
+            say(&failure.words());
+            if cli.json {
+                drop(writeln!(std::io::stdout(), "{}", failure.json()));
             }
             failure.code.into()
         }
     }
+}
+
+/// Or help or the version was asked for.
+fn not_understood(usage: &clap::Error) -> ExitCode {
+    // Nowhere is left to say that this failed.
+    drop(usage.print());
+    let json_wanted = std::env::args_os().any(|word| word == "--json");
+    if usage.use_stderr() && json_wanted {
+        let words = usage.to_string();
+        let message = words.trim_start_matches("error: ");
+        let message = message.split("\n\n").next().unwrap_or_default();
+        let failure = Failure::usage(message, "`causeway COMMAND --help` has every option");
+        drop(writeln!(std::io::stdout(), "{}", failure.json()));
+    }
+    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
 }
 
 /// <https://no-color.org>: whatever its value is, if it has one.
@@ -209,68 +233,94 @@ fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Nothing is left to tell after `run`, which logs, and `tail`.
+/// Nothing is left to tell after `run`, which logs, and `tail` and `tap`.
 fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failure> {
     let config = cli.config.as_path();
-    let told = match &cli.command {
-        None | Some(Command::Run) => {
-            run(cli, house)?;
-            return Ok(None);
-        }
-        Some(Command::Check { file }) => (house.check)(file.as_deref().unwrap_or(config)),
-        Some(Command::Explain(explain)) => {
-            let shown = Shown {
-                colour,
-                all: !std::io::stdout().is_terminal(),
-            };
-            if !explain.is_live() {
-                return explain.offline(config, house, shown).map(Some);
-            }
-            let server = admin_server(&explain.admin, config, house)?;
-            return block_on(explain.live(&server, config, house, shown)).map(Some);
-        }
-        Some(Command::Test { files }) => (house.test)(config, files)?,
-        Some(Command::Schema) => schema(),
+    let told: Reply = match &cli.command {
+        None | Some(Command::Run) => return run(cli, house).map(|()| None),
+        Some(Command::Check { file }) => (house.check)(file.as_deref().unwrap_or(config)).into(),
+        Some(Command::Explain(explain)) => explained(explain, config, house, colour)?,
+        Some(Command::Test { files }) => of_house((house.test)(config, files))?.into(),
+        Some(Command::Schema) => schema().into(),
         Some(Command::Publish(publish)) => {
             let server = server(&publish.server, config, house)?;
-            return block_on(publish::run(publish, &server, colour)).map(Some);
+            block_on(publish::run(publish, &server, colour))?
         }
-        Some(Command::Tail(tail)) => {
-            let server = server(&tail.server, config, house)?;
-            let style = Style {
-                json: cli.json,
-                colour,
-            };
-            let mut out = std::io::stdout().lock();
-            block_on(tail::run(tail, &server, style, &mut out))?;
-            return Ok(None);
+        Some(Command::Tail(_) | Command::Tap(_)) => {
+            return followed(cli, house, colour).map(|()| None);
         }
         Some(Command::Trace(trace)) => {
             let server = server(&trace.server, config, house)?;
-            return block_on(trace::run(trace, &server, colour)).map(Some);
+            block_on(trace::run(trace, &server, colour))?
         }
+        Some(Command::Bench(bench)) => bench::run(bench, &server(&bench.server, config, house)?)?,
         Some(Command::Status(admin)) => {
-            let server = admin_server(admin, config, house)?;
-            block_on(status(&server, colour))?
+            let server = locate::admin(admin, config, house)?;
+            block_on(operate::status(&server, colour))?.into()
         }
         Some(Command::Reload(admin)) => {
-            let server = admin_server(admin, config, house)?;
-            block_on(reload(&server))?
+            let server = locate::admin(admin, config, house)?;
+            block_on(operate::reload(&server))?.into()
         }
         Some(Command::Lane(LaneCommand::Drop {
             name,
             discard,
             admin,
         })) => {
-            let server = admin_server(admin, config, house)?;
-            block_on(drop_lane(&server, name, *discard))?
+            let server = locate::admin(admin, config, house)?;
+            block_on(operate::drop_lane(&server, name, *discard))?.into()
         }
-        Some(Command::Journal(JournalCommand::Verify)) => (house.verify_journal)(config)?,
+        Some(Command::Journal(JournalCommand::Verify)) => {
+            of_house((house.verify_journal)(config))?.into()
+        }
         Some(Command::Journal(JournalCommand::Repair { accept_loss })) => {
-            (house.repair_journal)(config, *accept_loss)?
+            of_house((house.repair_journal)(config, *accept_loss))?.into()
         }
+        Some(Command::Completions(asked)) => manual::completions(asked),
+        Some(Command::Man(asked)) => manual::man(asked)?,
     };
-    Ok(Some(told.into()))
+    Ok(Some(told))
+}
+
+/// What tells as it goes.
+fn followed(cli: &Cli, house: &House, colour: bool) -> Result<(), Failure> {
+    let style = Style {
+        json: cli.json,
+        colour,
+    };
+    let mut out = std::io::stdout().lock();
+    match &cli.command {
+        Some(Command::Tail(tail)) => {
+            let server = server(&tail.server, &cli.config, house)?;
+            block_on(tail::run(tail, &server, style, &mut out))
+        }
+        Some(Command::Tap(tap)) => {
+            let server = locate::admin(&tap.admin, &cli.config, house)?;
+            block_on(tap::run(tap, &server, style, &mut out))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn explained(
+    explain: &Explain,
+    config: &Path,
+    house: &House,
+    colour: bool,
+) -> Result<Reply, Failure> {
+    let shown = Shown {
+        colour,
+        all: !std::io::stdout().is_terminal(),
+    };
+    if !explain.is_live() {
+        return explain.offline(config, house, shown);
+    }
+    let server = locate::admin(&explain.admin, config, house)?;
+    block_on(explain.live(&server, config, house, shown))
+}
+
+fn of_house<T>(result: Result<T, String>) -> Result<T, Failure> {
+    result.map_err(|words| Failure::local(&words))
 }
 
 fn schema() -> Told {
@@ -289,7 +339,7 @@ fn run(cli: &Cli, house: &House) -> Result<(), Failure> {
         true => say(&welcome::text(settings, &commands)),
         false => welcome::log(settings, &commands),
     };
-    Ok((house.run)(&cli.config, &listens)?)
+    of_house((house.run)(&cli.config, &listens))
 }
 
 /// A reader that went away (`| head`) is no failure.
@@ -308,112 +358,15 @@ fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, F
         .enable_all()
         .build();
     runtime
-        .map_err(|error| format!("can't start: {error}"))?
+        .map_err(|error| no_threads(&error))?
         .block_on(command)
 }
 
-fn admin_server(admin: &Admin, config: &Path, house: &House) -> Result<Server, Failure> {
-    let listens = || (house.admin_address)(config);
-    find(admin.url.as_deref(), listens, config, "admin", SAY_ADMIN)
-}
-
-fn server(arg: &ServerArg, config: &Path, house: &House) -> Result<Server, Failure> {
-    let listens = || (house.http_address)(config);
-    find(arg.url.as_deref(), listens, config, "http", SAY_SERVER)
-}
-
-/// Where it was said to be, else where the file says that it listens.
-fn find(
-    url: Option<&str>,
-    listens: impl FnOnce() -> Result<Option<SocketAddr>, String>,
-    config: &Path,
-    setting: &str,
-    how: &'static str,
-) -> Result<Server, Failure> {
-    if let Some(url) = url {
-        return Ok(Server::parse(url, how)?);
-    }
-    let listens = listens().map_err(|why| match config.exists() {
-        true => why,
-        false => format!(
-            "{}\nhelp: or say where the gateway is with {how}",
-            why.trim_end()
-        ),
-    })?;
-    let Some(listens) = listens else {
-        let file = config.display();
-        return Err(Failure::from(format!(
-            "{file} has no {setting} listener\nhelp: add one to its [listen], or say where a \
-             gateway's is with {how}"
-        )));
-    };
-    Ok(Server::parse(&reachable(listens).to_string(), how)?)
-}
-
-/// What listens on every address is reached on this machine's own.
-fn reachable(listens: SocketAddr) -> SocketAddr {
-    let ip = match listens.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listens.port())
-}
-
-async fn status(server: &Server, colour: bool) -> Result<Told, Failure> {
-    let json = server.get("/api/v1/status").await?;
-    let status: Status = read(&json)?;
-    let ok = status.reasons().is_empty();
-    Ok(Told {
-        ok,
-        text: table::render(&status, colour),
-        json,
-    })
-}
-
-/// The file that the gateway was started with, wherever this command is run.
-async fn reload(server: &Server) -> Result<Told, Failure> {
-    let json = server.post("/api/v1/reload", &json!({})).await?;
-    let reloaded: Reloaded = read(&json)?;
-    let mut lines = vec![format!("generation {}", reloaded.generation)];
-    if reloaded.changed.is_empty() {
-        lines.push("nothing changed".to_owned());
-    }
-    lines.extend(reloaded.changed);
-    let waits = reloaded.restart_needed.into_iter();
-    lines.extend(waits.map(|name| format!("waits for a restart: {name}")));
-    Ok(Told {
-        ok: true,
-        text: lines.join("\n"),
-        json,
-    })
-}
-
-async fn drop_lane(server: &Server, lane: &str, discard: bool) -> Result<Told, Failure> {
-    let lane = utf8_percent_encode(lane, NON_ALPHANUMERIC);
-    let path = format!("/api/v1/lanes/{lane}/drop");
-    let order = json!({ "discard": discard });
-    let json = server.post(&path, &order).await?;
-    let dropping: Dropping = read(&json)?;
-    let how = if dropping.discard {
-        "discards"
-    } else {
-        "puts into its dead letters"
-    };
-    let size = table::bytes(dropping.bytes);
-    let text = format!(
-        "lane {:?} {how} what it owes: {} deliveries, {size}. `causeway status` shows how far it is.",
-        dropping.lane, dropping.deliveries
-    );
-    Ok(Told {
-        ok: true,
-        text,
-        json,
-    })
-}
-
-fn read<T: serde::de::DeserializeOwned>(json: &Value) -> Result<T, Failure> {
-    T::deserialize(json).map_err(|error| {
-        format!("the gateway's answer is of another version than this program: {error}").into()
-    })
+fn no_threads(error: &std::io::Error) -> Failure {
+    Failure::new(
+        Code::Failed,
+        exit::Kind::Local,
+        format!("the system gives no threads or sockets: {error}"),
+        "see the limits of this user and machine (`ulimit -a`)",
+    )
 }

@@ -4,10 +4,11 @@ mod line;
 
 use super::ServerArg;
 use super::client::{Answer, Ask, ClientError, Server};
-use super::exit::{Code, EXIT_CODES, Failure, say};
+use super::exit::{Code, EXIT_CODES, Failure, Kind, say};
 use super::retry::Patience;
 use clap::Args;
 use line::Message;
+pub(super) use line::shown_data;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -108,7 +109,7 @@ pub(super) async fn run(
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(format!("can't write the messages: {error}").into()),
+            Err(error) => return Err(cannot_write(&error)),
         }
         left = left.map(|left| left.saturating_sub(page.messages.len() as u64));
         // What came since it started is for those who follow: else it might never end.
@@ -118,6 +119,16 @@ pub(super) async fn run(
         from = From::Offset(page.next);
     }
     Ok(())
+}
+
+/// Whoever reads the messages doesn't take them.
+pub(super) fn cannot_write(error: &io::Error) -> Failure {
+    Failure::new(
+        Code::Failed,
+        Kind::Output,
+        format!("can't write the messages: {error}"),
+        "see that what the output goes to takes it: its disk may be full",
+    )
 }
 
 fn parse<'a>(server: &Server, body: &'a [u8]) -> Result<Page<'a>, Failure> {
@@ -241,14 +252,15 @@ impl Reader<'_> {
             |earliest| format!("--from {earliest}"),
         );
         let text = format!(
-            "stream {:?}, offset {}: {}\nhelp: its retention has let them go; go on with {go_on}",
+            "stream {:?}, offset {}: {}",
             self.stream,
             word(from),
             problem.detail
         );
+        let help = format!("its retention has let them go; go on with {go_on}");
         Failure {
-            json: problem.json.clone(),
-            ..Failure::new(Code::NotFound, text)
+            problem: problem.json.clone(),
+            ..Failure::new(Code::NotFound, Kind::Refused, text, help)
         }
     }
 }
@@ -347,7 +359,7 @@ mod tests {
             assert_eq!(failure.code, Code::NotFound);
             assert!(
                 failure.text.contains("before offset 4 are gone")
-                    && failure.text.ends_with("go on with --from 4"),
+                    && failure.help.ends_with("go on with --from 4"),
                 "{}",
                 failure.text
             );

@@ -1,8 +1,9 @@
 //! `trace`: where a message is.
 
 use super::ServerArg;
+use super::advice::of_problem;
 use super::client::{ClientError, Server};
-use super::exit::{Code, EXIT_CODES, Failure, Reply};
+use super::exit::{Code, EXIT_CODES, Failure, Kind, Reply};
 use super::receipt::{Receipt, reply};
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -35,9 +36,10 @@ pub(super) async fn run(trace: &Trace, server: &Server, colour: bool) -> Result<
                 "no message {:?} of topic {:?} is known: {}",
                 trace.id, trace.topic, problem.detail
             );
+            let help = of_problem(&problem);
             Err(Failure {
-                json: problem.json,
-                ..Failure::new(Code::NotFound, text)
+                problem: problem.json,
+                ..Failure::new(Code::NotFound, Kind::Refused, text, help)
             })
         }
         Err(error) => Err(error.into()),

@@ -1,7 +1,7 @@
 //! What whoever started the gateway by hand sees once it listens: where, and what to type next.
 
+use super::locate::reachable;
 use super::publish::path;
-use super::reachable;
 use crate::config::Settings;
 use crate::config::settings::DestinationKind;
 use std::path::Path;

@@ -8,6 +8,7 @@ mod generation;
 pub mod identity;
 pub mod limits;
 mod rules;
+pub mod taps;
 
 pub use counts::{Refusals, Skips};
 pub use generation::{Generation, Generations};
@@ -24,6 +25,7 @@ use identity::Scope;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use taps::{Became, Body, Passed, Taps};
 use tokio::sync::oneshot;
 
 /// A publish that was taken.
@@ -62,6 +64,7 @@ pub struct Door {
     pub clock: Clock,
     pub refusals: Refusals,
     pub skips: Skips,
+    pub taps: Arc<Taps>,
 }
 
 impl Door {
@@ -93,7 +96,7 @@ impl Door {
 
     fn hand_over(&self, mut envelope: Envelope, chain: Option<Chain>) -> Result<Handed, Refusal> {
         if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
-            return Err(refusal);
+            return Err(self.not_taken(envelope, refusal));
         }
         // Kept until the submission is in the journal's queue: see `Generations`.
         let running = self.generations.running();
@@ -102,25 +105,49 @@ impl Door {
             .rules()
             .decide(&envelope, self.clock.wall(), &mut skips);
         self.skips.count(skips);
-        let Decided { id, scope, routed } = decided?;
+        let Decided { id, scope, routed } = match decided {
+            Ok(decided) => decided,
+            Err(refusal) => {
+                drop(running);
+                return Err(self.not_taken(envelope, refusal));
+            }
+        };
         envelope.id = id;
         let planned = match routed {
             Routed::To(planned) => planned,
-            Routed::Drop => return Ok(Handed::Forgotten(forgotten(&envelope))),
+            Routed::Drop => {
+                drop(running);
+                let published = forgotten(&envelope);
+                self.show_bare(envelope, || Became::Dropped);
+                return Ok(Handed::Forgotten(published));
+            }
         };
         let mut submission = self.submission(envelope, planned, scope);
         submission.chain = chain;
         let message = Arc::clone(submission.message());
-        let answer = self.journal.submit(submission)?;
-        Ok(Handed::Over(Waiting { message, answer }))
+        match self.journal.submit(submission) {
+            Ok(answer) => Ok(Handed::Over(Waiting { message, answer })),
+            Err(refusal) => {
+                drop(running);
+                self.show(&message, || Became::Refused(refusal.clone()));
+                Err(refusal)
+            }
+        }
     }
 
     async fn published(&self, waiting: Waiting) -> Result<Published, Refusal> {
         let Waiting { message, answer } = waiting;
         let (ack, ack_timeout) = (message.plan.ack, message.plan.ack_timeout);
-        let accepted = answer.await.map_err(|_| Refusal::Stopping)??;
+        let answer = answer.await.unwrap_or(Err(Refusal::Stopping));
+        let accepted = answer.inspect_err(|refusal| {
+            self.show(&message, || Became::Refused(refusal.clone()));
+        })?;
         let position = accepted.position;
         let duplicate = accepted.is_duplicate();
+        self.show(&message, || Became::Stored {
+            position,
+            duplicate,
+        });
         let targets = accepted
             .original
             .unwrap_or_else(|| planned_targets(&message));
@@ -149,6 +176,52 @@ impl Door {
             ack,
             outcome,
         })
+    }
+
+    /// To whoever watches.
+    fn show(&self, message: &Arc<Message>, became: impl FnOnce() -> Became) {
+        if !self.taps.is_watched() {
+            return;
+        }
+        let became = became();
+        let is_refused = matches!(became, Became::Refused(_));
+        let copy = || {
+            let id = match became {
+                Became::Stored { position, .. } => Some(self.id_of(message, position)),
+                _ => message.envelope.id.as_str().map(str::to_owned),
+            };
+            Passed {
+                at: self.clock.wall(),
+                became,
+                id: id.map(Arc::from),
+                body: Body::Planned(Arc::clone(message)),
+            }
+        };
+        let topic = &message.envelope.topic;
+        self.taps.offer(self.clock.mono(), topic, is_refused, copy);
+    }
+
+    /// The same of an envelope that goes no further.
+    fn show_bare(&self, envelope: Envelope, became: impl FnOnce() -> Became) {
+        if !self.taps.is_watched() {
+            return;
+        }
+        let became = became();
+        let is_refused = matches!(became, Became::Refused(_));
+        let envelope = Arc::new(envelope);
+        let copy = || Passed {
+            at: self.clock.wall(),
+            became,
+            id: envelope.id.as_str().map(Arc::from),
+            body: Body::Bare(Arc::clone(&envelope)),
+        };
+        self.taps
+            .offer(self.clock.mono(), &envelope.topic, is_refused, copy);
+    }
+
+    fn not_taken(&self, envelope: Envelope, refusal: Refusal) -> Refusal {
+        self.show_bare(envelope, || Became::Refused(refusal.clone()));
+        refusal
     }
 
     /// The id that a message came with, else the one that its position makes.

@@ -54,6 +54,9 @@ impl StatusDesk {
                 } => {
                     drop(answer.send(self.drop_lane(lane, discard).await));
                 }
+                Question::Tap { wanted, answer } => {
+                    drop(answer.send(self.door.taps.open(*wanted)));
+                }
                 Question::Reload(answer) => self.reload(answer),
             }
         }

@@ -6,8 +6,9 @@ mod tests;
 
 use super::client::Server;
 use super::exit::{Code, EXIT_CODES, Failure, Reply};
+use super::operate::read;
 use super::publish::{parse_header, read_data};
-use super::{Admin, House, read};
+use super::{Admin, House, of_house};
 use crate::admin::explanation::Explanation;
 use crate::config::cases::{Data, Sample};
 use base64::Engine;
@@ -99,7 +100,7 @@ impl Explain {
     /// By the file's rules.
     pub fn offline(&self, config: &Path, house: &House, shown: Shown) -> Result<Reply, Failure> {
         let sample = self.sample()?;
-        let found = (house.explain)(config, &sample)?;
+        let found = of_house((house.explain)(config, &sample))?;
         self.reply(&sample, &found, config, house, shown)
     }
 
@@ -130,9 +131,9 @@ impl Explain {
             ..shown
         };
         let mut text = render::text(found, shown);
-        let mut json = serde_json::to_value(found).map_err(|error| error.to_string())?;
+        let mut json = serde_json::to_value(found).expect("its maps have text as keys");
         if let Some(to) = &self.save {
-            let to = (house.save_case)(config, to.as_deref(), sample, found)?;
+            let to = of_house((house.save_case)(config, to.as_deref(), sample, found))?;
             text.push_str(&format!("\nsaved as a case in {}\n", to.display()));
             json["saved_to"] = to.display().to_string().into();
         }

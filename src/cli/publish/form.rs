@@ -63,7 +63,7 @@ impl Form {
         for (name, value) in &publish.headers {
             if headers.insert(name.clone(), value.clone().into()).is_some() {
                 let why = format!("-H: {name:?} stands there twice; lines can't have that");
-                return Err(Failure::usage(why));
+                return Err(Failure::usage(why, "give each name once"));
             }
         }
         let content_type = publish

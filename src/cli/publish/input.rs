@@ -26,6 +26,15 @@ pub(super) enum InputError {
     TooLong { number: u64 },
 }
 
+impl InputError {
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "pipe the lines into it, or redirect a file that may be read",
+            Self::TooLong { .. } => "publish that one by itself, with -d @FILE",
+        }
+    }
+}
+
 pub(super) struct Lines<R> {
     input: BufReader<R>,
     lines: u64,

@@ -6,7 +6,8 @@ use super::progress::Progress;
 use super::tally::{Fate, Tally};
 use super::{ANSWER_PATIENCE, Publish, note_retry};
 use crate::cli::client::{Answer, Ask, ClientError, Problem, Server};
-use crate::cli::exit::{Code, Failure, Reply, say};
+use crate::cli::exit::{Code, Failure, Kind, Reply, say};
+use crate::cli::no_threads;
 use crate::cli::retry::Patience;
 use bytes::Bytes;
 use hyper::Method;
@@ -28,7 +29,7 @@ pub(super) async fn run(publish: &Publish, server: &Server) -> Result<Reply, Fai
     let end = tokio::select! {
         end = upload.all(&mut chunks) => end,
         // Without a handler for the signal it ends as it always does.
-        Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(Code::Failed, "interrupted")),
+        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted()),
     };
     upload.clear_progress();
     say(&upload.tally.text());
@@ -54,7 +55,7 @@ fn read_beside() -> Result<mpsc::Receiver<Result<Vec<Line>, InputError>>, Failur
     std::thread::Builder::new()
         .name("stdin".to_owned())
         .spawn(read)
-        .map_err(|error| format!("can't start a thread: {error}"))?;
+        .map_err(|error| no_threads(&error))?;
     Ok(receiver)
 }
 
@@ -99,7 +100,7 @@ impl<'a> Upload<'a> {
         chunks: &mut mpsc::Receiver<Result<Vec<Line>, InputError>>,
     ) -> Result<(), Failure> {
         while let Some(chunk) = chunks.recv().await {
-            let chunk = chunk.map_err(|error| Failure::from(error.to_string()))?;
+            let chunk = chunk.map_err(|error| Failure::input(error.to_string(), error.help()))?;
             self.open = chunk.iter().map(|line| self.form.open(line)).collect();
             self.settle().await?;
         }
@@ -298,16 +299,28 @@ impl<'a> Upload<'a> {
         // What was refused for good will be again.
         let can_go_on = failure.code == Code::TryAgain || !in_doubt.is_empty();
         let help = match self.form.id_prefix {
-            _ if !can_go_on => "",
-            Some(_) => "\nhelp: the same command goes on; what is stored isn't stored twice",
+            _ if !can_go_on => failure.help,
+            Some(_) => "the same command goes on; what is stored isn't stored twice".to_owned(),
             None => {
-                "\nhelp: with --id-prefix the same command could be run again, and each line stored \
-                 once"
+                "with --id-prefix the same command could be run again, and each line stored once"
+                    .to_owned()
             }
         };
-        text.push_str(help);
-        Failure { text, ..failure }
+        Failure {
+            text,
+            help,
+            ..failure
+        }
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(
+        Code::Failed,
+        Kind::Interrupted,
+        "interrupted",
+        "run it again to send what is left",
+    )
 }
 
 fn refused_for_good(problem: Problem) -> Failure {

@@ -138,7 +138,12 @@ impl Publish {
             let full = HeaderName::from_bytes(full.as_bytes())
                 .ok()
                 .filter(|_| !name.is_empty())
-                .ok_or_else(|| Failure::usage(format!("-H: {name:?} is no name of a header")))?;
+                .ok_or_else(|| {
+                    Failure::usage(
+                        format!("-H: {name:?} is no name of a header"),
+                        "write letters, digits and -",
+                    )
+                })?;
             headers.push((full, value("-H", text)?));
         }
         Ok(Ask {
@@ -169,11 +174,22 @@ pub(super) fn read_data(data: &str) -> Result<Bytes, Failure> {
     let read = match data.strip_prefix('@') {
         Some(file) => std::fs::read(file)
             .map(|read| bytes = read)
-            .map_err(|error| format!("can't read {file}: {error}")),
-        None if data == "-" => std::io::stdin()
-            .read_to_end(&mut bytes)
-            .map(drop)
-            .map_err(|error| format!("can't read stdin: {error}")),
+            .map_err(|error| {
+                let text = format!("can't read {file}: {error}");
+                Failure::input(text, "name a file that is there and may be read: -d @FILE")
+            }),
+        None if data == "-" => {
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .map(drop)
+                .map_err(|error| {
+                    let text = format!("can't read stdin: {error}");
+                    Failure::input(
+                        text,
+                        "pipe something into it, or give the payload with -d DATA",
+                    )
+                })
+        }
         None => {
             bytes.extend_from_slice(data.as_bytes());
             Ok(())
@@ -197,10 +213,13 @@ fn value(option: &str, text: &str) -> Result<HeaderValue, Failure> {
     header
         .filter(|_| text.trim_matches([' ', '\t']) == text)
         .ok_or_else(|| {
-            Failure::usage(format!(
-                "{option}: HTTP can't carry {text:?} in a header: it has control characters, or \
-                 white space at its ends"
-            ))
+            Failure::usage(
+                format!(
+                    "{option}: HTTP can't carry {text:?} in a header: it has control characters, \
+                     or white space at its ends"
+                ),
+                "write it without them, or put it into the payload",
+            )
         })
 }
 
@@ -236,14 +255,13 @@ async fn send(
 }
 
 fn in_doubt(failure: Failure) -> Failure {
-    let text = format!(
-        "{}\nit is unknown whether the message is stored\nhelp: with --id it is sent again, and \
-         stored once",
-        failure.text
-    );
     Failure {
         code: Code::Failed,
-        text,
+        text: format!(
+            "{}\nit is unknown whether the message is stored",
+            failure.text
+        ),
+        help: "with --id it is sent again, and stored once".to_owned(),
         ..failure
     }
 }

@@ -48,18 +48,21 @@ impl Message<'_> {
 
     fn data(&self, colour: bool) -> String {
         match (self.data, &self.data_base64) {
-            (Some(data), _) if self.content_type.as_deref().is_some_and(is_json) => {
-                escaped(&compact(data.get()))
-            }
-            // Under any other content type it is text.
-            (Some(data), _) => match serde_json::from_str::<String>(data.get()) {
-                Ok(text) => escaped(&text),
-                Err(_) => escaped(&compact(data.get())),
-            },
+            (Some(data), _) => shown_data(data, self.content_type.as_deref()),
             (None, Some(base64)) => format!("{}{base64}", paint("base64:", DIM, colour)),
             (None, None) => paint("(no payload)", DIM, colour),
         }
     }
+}
+
+/// JSON where the content type says so; under any other it is text.
+pub(in crate::cli) fn shown_data(data: &RawValue, content_type: Option<&str>) -> String {
+    if !content_type.is_some_and(is_json)
+        && let Ok(text) = serde_json::from_str::<String>(data.get())
+    {
+        return escaped(&text);
+    }
+    escaped(&compact(data.get()))
 }
 
 #[cfg(test)]

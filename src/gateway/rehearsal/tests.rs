@@ -314,6 +314,7 @@ async fn round(seed: u64, met: &mut Met) {
         clock: clock.clone(),
         refusals: crate::door::Refusals::default(),
         skips: crate::door::Skips::default(),
+        taps: Arc::default(),
     });
     for number in 0..MESSAGES_A_ROUND {
         let envelope = envelope(&mut random, number);

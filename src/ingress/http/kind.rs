@@ -36,6 +36,7 @@ pub enum Kind {
     Stopping,
     StreamFailed,
     StreamPages,
+    Taps,
     TooLarge,
     TooMany,
     UnknownLane,
@@ -46,7 +47,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::BacklogFull,
         Self::Batches,
         Self::BodyTimeout,
@@ -80,6 +81,7 @@ impl Kind {
         Self::Stopping,
         Self::StreamFailed,
         Self::StreamPages,
+        Self::Taps,
         Self::TooLarge,
         Self::TooMany,
         Self::UnknownLane,
@@ -125,6 +127,7 @@ impl Kind {
             Self::Stopping => "stopping",
             Self::StreamFailed => "stream-failed",
             Self::StreamPages => "stream-pages",
+            Self::Taps => "taps",
             Self::TooLarge => "too-large",
             Self::TooMany => "too-many",
             Self::UnknownLane => "unknown-lane",

@@ -28,6 +28,7 @@ mod time;
 pub use app::{App, guarded};
 pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};
 pub use kind::Kind;
+pub(crate) use page::{Base64, Headers, write_data};
 pub use problem::Problem;
 pub use time::show_rfc3339;
 

@@ -28,10 +28,11 @@ pub(super) fn write_record(record: &StreamRecord, to: &mut Vec<u8>) {
 
 struct PageBody<'a>(&'a Page);
 struct RecordBody<'a>(&'a StreamRecord);
-struct Headers<'a>(&'a [Header]);
+/// Also for who shows an envelope elsewhere, as the next two.
+pub(crate) struct Headers<'a>(pub &'a [Header]);
 struct Values<'a>(&'a [Header], &'a str);
 struct Value<'a>(&'a [u8]);
-struct Base64<'a>(&'a [u8]);
+pub(crate) struct Base64<'a>(pub &'a [u8]);
 
 impl Serialize for PageBody<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -68,7 +69,7 @@ impl Serialize for RecordBody<'_> {
     }
 }
 
-fn write_data<M: SerializeMap>(
+pub(crate) fn write_data<M: SerializeMap>(
     map: &mut M,
     payload: &[u8],
     content_type: Option<&str>,

@@ -167,16 +167,16 @@ async fn what_is_in_doubt_is_sent_again_only_with_ids() {
     let failure = end.failure.expect("nobody can tell");
     assert_eq!(failure.code, Code::Failed);
     assert!(
-        failure
-            .text
-            .contains("\nit is unknown whether these lines are stored: 2-3\n"),
+        failure.text.contains(
+            "\nit is unknown whether these lines are stored: 2-3\nno line after 3 was sent"
+        ),
         "{}",
         failure.text
     );
     assert!(
-        failure.text.contains("with --id-prefix"),
+        failure.help.contains("with --id-prefix"),
         "{}",
-        failure.text
+        failure.help
     );
     assert_eq!(end.tally.lines, 1);
 
@@ -221,13 +221,13 @@ async fn it_gives_up_and_says_where_to_go_on() {
     assert!(
         failure
             .text
-            .contains("\nthese lines are not stored: 2, 4\nno line after 4 was sent\n"),
+            .contains("\nthese lines are not stored: 2, 4\nno line after 4 was sent"),
         "{}",
         failure.text
     );
     assert!(
         failure
-            .text
+            .help
             .ends_with("the same command goes on; what is stored isn't stored twice")
     );
 

@@ -45,13 +45,14 @@ async fn watch_lane(name: String, lane: Arc<Lane>, mut handle: LaneHandle, clock
 }
 
 fn tell(lane: &str, of: &Lane, news: &News) {
-    let position = of.state.ledger().owed().first().map(|at| at.position.0);
+    // Of the first that is owed, if anything still is.
+    let owed_from = || of.state.ledger().owed().first().map(|at| at.position.0);
     match news {
-        News::Fails { error } => tracing::warn!(
+        News::Fails { error, position } => tracing::warn!(
             lane,
             position,
             %error,
-            "the destination fails: what is owed is tried again, from this position on"
+            "the destination fails: the message at this position is tried again, and what waits for it"
         ),
         News::Recovered { retries } => {
             tracing::info!(lane, retries, "the destination takes messages again");
@@ -70,11 +71,13 @@ fn tell(lane: &str, of: &Lane, news: &News) {
         }
         News::Stopped { reason } => tracing::error!(
             lane,
-            position,
+            position = owed_from(),
             %reason,
             "the lane has stopped: what it owes waits from this position on"
         ),
-        News::Turned { state } => tracing::info!(lane, position, state, "the lane has changed"),
+        News::Turned { state } => {
+            tracing::info!(lane, position = owed_from(), state, "the lane has changed");
+        }
     }
 }
 
@@ -82,6 +85,8 @@ fn tell(lane: &str, of: &Lane, news: &News) {
 enum News {
     Fails {
         error: String,
+        /// `None` can't be: what is retried has failed.
+        position: Option<u64>,
     },
     Recovered {
         retries: u64,
@@ -120,11 +125,12 @@ impl Eye {
     fn look(&mut self, view: &LaneView, now: Mono) -> Vec<News> {
         let mut news = Vec::new();
         let words = |reason: Option<&Arc<str>>| reason.map_or("unknown", |r| r).to_owned();
-        let last_error = view.last_error.as_ref().map(|e| &e.reason);
+        let last_error = view.last_error.as_ref();
         let waits = view.held_keys > 0 || view.retrying > 0 || view.state == LaneState::Holding;
         match self.failing.step(view.counts.retries, !waits, now) {
             Some(Turn::Begins) => news.push(News::Fails {
-                error: words(last_error),
+                error: words(last_error.map(|e| &e.reason)),
+                position: last_error.map(|e| e.position.0),
             }),
             Some(Turn::Ends(retries)) => news.push(News::Recovered { retries }),
             None => {}
@@ -237,6 +243,7 @@ mod tests {
     use super::*;
     use crate::clock::Wall;
     use crate::lane::{LaneCounts, LaneError, Mode};
+    use crate::message::Position;
 
     fn view(retries: u64, held_keys: usize, state: LaneState) -> LaneView {
         LaneView {
@@ -256,6 +263,7 @@ mod tests {
                 ..LaneCounts::default()
             },
             last_error: Some(LaneError {
+                position: Position(7),
                 reason: "no answer".into(),
                 at: Wall(0),
             }),
@@ -273,6 +281,7 @@ mod tests {
         let mut eye = Eye::new(&view(5, 0, Running));
         let fails = News::Fails {
             error: "no answer".into(),
+            position: Some(7),
         };
         assert_eq!(eye.look(&view(5, 0, Running), at(1)), []);
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::Mode;
 use crate::clock::Wall;
+use crate::message::Position;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +70,11 @@ pub struct LaneCounts {
     pub rejected: u64,
 }
 
+/// What went wrong last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneError {
+    /// Of the delivery that failed: by the time that this is read it may be settled.
+    pub position: Position,
     pub reason: Arc<str>,
     pub at: Wall,
 }

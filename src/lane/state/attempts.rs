@@ -108,7 +108,7 @@ impl Lane {
 
     /// The first delivery of a key, or one without order, was not delivered.
     fn failed(&mut self, delivery: &Delivery, verdict: Verdict, key: Option<u64>, times: Times) {
-        let reason = self.note_error(&verdict, times.wall);
+        let reason = self.note_error(delivery, &verdict, times.wall);
         let before = match key {
             Some(hash) => self.key_mut(hash).retry.take().map(|retry| *retry),
             None => self.retrying.remove(&delivery.at),
@@ -180,7 +180,7 @@ impl Lane {
 
     /// While everything is dropped a verdict only says whether this one was delivered first.
     fn judge_while_dropping(&mut self, delivery: &Delivery, verdict: Verdict, times: Times) {
-        let reason = self.note_error(&verdict, times.wall);
+        let reason = self.note_error(delivery, &verdict, times.wall);
         let mut retry = self
             .retrying
             .remove(&delivery.at)
@@ -300,7 +300,7 @@ impl Lane {
     }
 
     /// Counts and remembers what went wrong; the reason, shared with the last one if it is the same.
-    fn note_error(&mut self, verdict: &Verdict, wall: Wall) -> Arc<str> {
+    fn note_error(&mut self, of: &Delivery, verdict: &Verdict, wall: Wall) -> Arc<str> {
         let reason: &Arc<str> = match verdict {
             Verdict::Delivered => return Arc::from(""),
             Verdict::Retry { reason } => reason,
@@ -322,6 +322,7 @@ impl Lane {
             _ => shorten(reason),
         };
         self.last_error = Some(LaneError {
+            position: of.at.position,
             reason: reason.clone(),
             at: wall,
         });

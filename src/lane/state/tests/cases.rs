@@ -148,6 +148,8 @@ fn a_prefix_egress_gets_batches_in_journal_order() {
     let batch = lane.next_batch(Mono(100), START).expect("the first alone");
     assert_eq!(positions(&batch), [1]);
     lane.outcome(batch.id, vec![Verdict::Delivered], Mono(100), START);
+    let failed = lane.view().last_error.expect("one failed");
+    assert_eq!(failed.position.0, 1, "though it is settled by now");
     assert_eq!(reload(&mut lane, Mono(100), START, make), [4]);
 }
 

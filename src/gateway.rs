@@ -10,6 +10,7 @@ mod lanes;
 mod news;
 mod offline;
 mod open;
+mod process;
 mod rehearsal;
 mod reload;
 mod signals;
@@ -24,7 +25,7 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::Listen;
-use crate::door::{Door, Generations, Refusals, Skips};
+use crate::door::{Door, Generations};
 use crate::ingress::http::{self, Counters};
 use crate::ingress::listener::{self, BindError, ConnectionLimits};
 use crate::journal;
@@ -99,13 +100,8 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     let receipts = tokio::spawn(journal::send_receipts(receipts));
     let lanes = Lanes::start(house.destinations, &handle, &clock);
     news::start(&lanes, &handle, &clock);
-    let door = Arc::new(Door {
-        journal: handle.clone(),
-        generations: Generations::new(house.first),
-        clock: clock.clone(),
-        refusals: Refusals::default(),
-        skips: Skips::default(),
-    });
+    let first = Generations::new(house.first);
+    let door = Arc::new(Door::new(handle.clone(), first, clock.clone()));
     let board = Arc::new(Board::new(settings.clone(), clock.wall()));
     let (reloads, asked) = reload::queue();
     let changes = reload::House {
@@ -126,6 +122,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
         lanes: Arc::clone(&lanes),
         counters: Arc::clone(&counters),
         clock: clock.clone(),
+        started: clock.wall(),
         disk: Arc::clone(&house.site.disk),
         stop: stop.clone(),
     };

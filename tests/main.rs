@@ -17,6 +17,7 @@ mod journal_repair;
 mod limits;
 mod log_sim;
 mod logs;
+mod metrics;
 mod oracle;
 mod reload;
 mod route_refusals;

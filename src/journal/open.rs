@@ -10,13 +10,14 @@ use super::replay::Replay;
 use super::restore::{Found, Restore};
 use super::snapshot::Snapshot;
 use super::state::Shared;
+use super::times::AcceptTimes;
 use super::window::WindowLimits;
 use super::{DOOR_LANE, DOOR_ROUTE, JournalError, SettleGroup};
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::faults::Faults;
 use crate::log::disk::Disk;
 use crate::log::{self, Checkpoints, Cut, LogKind, OpenOptions, Sizes};
-use crate::message::{DeliveryId, Epoch, Outcome, Settlement};
+use crate::message::{DeliveryId, Epoch, Outcome, Position, Settlement};
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,6 +146,7 @@ impl Start {
         let hasher = Hasher::new(secret);
         let shared = Arc::new(Shared::new(log.reader(), epoch, hasher, replay.catalog));
         add_lanes(&shared, replay.ledgers);
+        note_times(&shared, replay.times);
         let found = Found {
             ids: replay.ids,
             tail_exactly_once: replay.tail_exactly_once,
@@ -241,6 +243,31 @@ fn add_lanes(shared: &Shared, mut ledgers: Vec<LaneLedger>) {
     ledgers.resize_with(names.len(), LaneLedger::default);
     for (name, ledger) in names.iter().zip(ledgers) {
         shared.add_lane(name, ledger);
+    }
+}
+
+/// When what is owed was accepted: of the log's tail it was read, of the rest each lane's first is
+/// read now. What can't be read is left to the segment's time.
+fn note_times(shared: &Shared, tail: AcceptTimes) {
+    *shared.accept_times() = tail;
+    let mut firsts: Vec<Position> = shared
+        .lanes()
+        .iter()
+        .filter_map(|l| l.owed())
+        .map(|o| o.0)
+        .collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    for first in firsts {
+        if let Ok(Some(record)) = shared.reader.read(first) {
+            shared.accept_times().note_elder(first, record.wall);
+        }
+    }
+    for segment in shared.reader.shared().segments() {
+        let end = segment.with_extent(|e| e.has_batches().then_some((e.end_position, e.wall_ms)));
+        if let Some((position, wall_ms)) = end {
+            shared.accept_times().note_elder(position, Wall(wall_ms));
+        }
     }
 }
 

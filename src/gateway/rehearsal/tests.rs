@@ -308,13 +308,8 @@ async fn round(seed: u64, met: &mut Met) {
     for lane in handle.shared().lanes() {
         lane.backlog_bytes.store(u64::MAX, Ordering::Relaxed);
     }
-    let door = Arc::new(Door {
-        journal: handle,
-        generations: Generations::new(house.first),
-        clock: clock.clone(),
-        refusals: crate::door::Refusals::default(),
-        skips: crate::door::Skips::default(),
-    });
+    let first = Generations::new(house.first);
+    let door = Arc::new(Door::new(handle, first, clock.clone()));
     for number in 0..MESSAGES_A_ROUND {
         let envelope = envelope(&mut random, number);
         let found = compare(&door, envelope.clone(), clock.wall()).await;

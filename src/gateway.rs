@@ -21,7 +21,7 @@ mod tryout;
 pub use offline::{Told, admin_address, check, http_address, repair_journal, verify_journal};
 pub use tryout::{explain, save_case, test};
 
-use crate::admin;
+use crate::admin::{self, Control, Startup};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::Listen;
@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Streams and dead letters write on these, beside lanes that read from segments.
 const BLOCKING_THREADS: usize = 16;
@@ -90,8 +90,13 @@ struct From {
 async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let clock = Clock::system();
     let hangups = hangups().map_err(|e| format!("can't listen for signals: {e}"))?;
-    let listeners = Listeners::bind(&settings.listen).await?;
-    let house = open::open(&settings, &clock)?;
+    let mut listeners = Listeners::bind(&settings.listen).await?;
+    // Whoever asks is answered from the start: it may take its time.
+    let (control, questions) = admin::control();
+    let startup = Arc::new(Startup::new(&settings.gateway.name, clock.wall()));
+    let control = control.during(Arc::clone(&startup));
+    listeners.serve_health(&control);
+    let house = open::open(&settings, &clock, startup.records())?;
     let stop = stop_on_signal().map_err(|e| format!("can't listen for signals: {e}"))?;
 
     let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
@@ -115,19 +120,29 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     let reloader = Reloader::new(from.file, changes, Arc::clone(&board), from.seen);
     let reloading = tokio::spawn(reloader.run(asked, hangups));
     let counters = Arc::new(Counters::default());
+    let reception = Reception::new(Arc::clone(&door), Arc::clone(&lanes));
+    let mut serving = listeners.serve(
+        &settings,
+        reception,
+        control,
+        &counters,
+        &clock,
+        stop.clone(),
+    );
     let desk = StatusDesk {
         board: Arc::clone(&board),
         reloads,
-        door: Arc::clone(&door),
+        door,
         lanes: Arc::clone(&lanes),
         counters: Arc::clone(&counters),
         clock: clock.clone(),
-        started: clock.wall(),
+        started: startup.started(),
+        listeners: serving.running(),
         disk: Arc::clone(&house.site.disk),
         stop: stop.clone(),
     };
-    let reception = Reception::new(door, Arc::clone(&lanes));
-    let serving = listeners.serve(&settings, reception, desk, &counters, &clock, stop.clone());
+    serving.others.push(tokio::spawn(desk.answer(questions)));
+    startup.end();
     listens(&settings);
 
     wait_for(stop).await;
@@ -189,13 +204,24 @@ struct Listeners {
     http: Option<TcpListener>,
     admin: Option<TcpListener>,
     health: Option<TcpListener>,
+    /// Those that are served already.
+    serving: Vec<JoinHandle<()>>,
+    /// Ends health and control.
+    end: watch::Sender<bool>,
 }
 
 struct Serving {
     http: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
-    /// Ends health and control.
     end: watch::Sender<bool>,
+}
+
+impl Serving {
+    /// What must go on for publishes to be taken, by name.
+    fn running(&self) -> Vec<(&'static str, AbortHandle)> {
+        let http = self.http.as_ref().map(|task| ("http", task.abort_handle()));
+        http.into_iter().collect()
+    }
 }
 
 impl Listeners {
@@ -220,22 +246,42 @@ impl Listeners {
             http: http.flatten(),
             admin: admin.flatten(),
             health: health.flatten(),
+            serving: Vec::new(),
+            end: watch::channel(false).0,
         })
     }
 
+    /// From here on health is answered, also while the start takes its time and while lanes drain.
+    fn serve_health(&mut self, control: &Control) {
+        let router = http::App::from(admin::health_router(control.clone()));
+        let health = self.health.take();
+        self.serving
+            .extend(health.map(|listener| self.serve_side(listener, router)));
+    }
+
+    /// Health or control.
+    fn serve_side(&self, listener: TcpListener, router: http::App) -> JoinHandle<()> {
+        let (counters, end) = (Arc::default(), self.end.subscribe());
+        tokio::spawn(listener::serve(
+            listener,
+            router,
+            admin::LIMITS,
+            counters,
+            end,
+        ))
+    }
+
     fn serve(
-        self,
+        mut self,
         settings: &Settings,
         reception: Reception,
-        desk: StatusDesk,
+        control: Control,
         counters: &Arc<Counters>,
         clock: &Clock,
         stop: watch::Receiver<bool>,
     ) -> Serving {
-        let (control, questions) = admin::control();
-        let mut others = vec![tokio::spawn(desk.answer(questions))];
         let limits = &settings.limits;
-        let http = self.http.map(|listener| {
+        let http = self.http.take().map(|listener| {
             let in_flight_bytes = usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX);
             let of_bodies = http::Limits {
                 payload_bytes: limits.payload_bytes,
@@ -263,21 +309,15 @@ impl Listeners {
                 stop,
             ))
         });
-        // Health and control stay up while lanes drain.
-        let (end, never) = watch::channel(false);
-        let admin = self.admin.map(|listener| {
-            let router = admin::admin_router(control.clone());
+        if let Some(listener) = self.admin.take() {
+            let router = admin::admin_router(control);
             let router = http::guarded(router, &listener, Arc::clone(counters));
-            (listener, router)
-        });
-        let health = self
-            .health
-            .map(|listener| (listener, http::App::from(admin::health_router(control))));
-        for (listener, router) in [admin, health].into_iter().flatten() {
-            let counters = Arc::default();
-            let serve = listener::serve(listener, router, admin::LIMITS, counters, never.clone());
-            others.push(tokio::spawn(serve));
+            self.serving.push(self.serve_side(listener, router));
         }
-        Serving { http, others, end }
+        Serving {
+            http,
+            others: self.serving,
+            end: self.end,
+        }
     }
 }

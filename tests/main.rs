@@ -9,6 +9,7 @@ mod config_bytes;
 mod config_errors;
 mod examples;
 mod expression_fuzz;
+mod health;
 mod http_batch;
 mod http_events;
 mod imports;

@@ -8,20 +8,21 @@ use super::status::{
     ConfigStatus, DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, ProcessStatus,
     Status, StreamStatus, Times,
 };
+use crate::clock::Wall;
 use crate::histogram::Observed;
 use page::Page;
+use std::time::Duration;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const READY: &str = "1 if publishes are taken.";
+const STARTED: &str = "When it began, since 1970.";
 
 /// Every metric with its help, type and samples.
 #[must_use]
 pub fn render(status: &Status) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
-    page.family("causeway_build_info", "gauge", "What is running.")
-        .sample(
-            &[("gateway", &status.gateway), ("version", &status.version)],
-            1,
-        );
+    build_info(&mut page, &status.gateway, &status.version);
     page.gauge(
         "causeway_uptime_seconds",
         "Since the start.",
@@ -29,7 +30,7 @@ pub fn render(status: &Status) -> String {
     );
     process(&mut page, &status.process);
     let ready = u8::from(status.reasons().is_empty());
-    page.gauge("causeway_ready", "1 if publishes are taken.", ready);
+    page.gauge("causeway_ready", READY, ready);
     config(&mut page, &status.config);
     times(&mut page, &status.times);
     journal(&mut page, &status.journal);
@@ -57,7 +58,7 @@ pub fn render(status: &Status) -> String {
 fn process(page: &mut Page, process: &ProcessStatus) {
     page.gauge(
         "process_start_time_seconds",
-        "When it began, since 1970.",
+        STARTED,
         process.start_time_seconds,
     );
     page.counter(
@@ -93,6 +94,23 @@ fn times(page: &mut Page, times: &Times) {
     page.histogram("causeway_store_seconds", help, &times.store);
     let help = "Writing a batch to the journal and fdatasync of it.";
     page.histogram("causeway_journal_sync_seconds", help, &times.sync);
+}
+
+/// While the gateway starts: what is known without it.
+#[must_use]
+pub fn render_starting(gateway: &str, started: Wall) -> String {
+    let mut page = Page(String::new());
+    build_info(&mut page, gateway, env!("CARGO_PKG_VERSION"));
+    page.gauge("causeway_ready", READY, 0);
+    let started = Duration::from_millis(started.0).as_secs_f64();
+    page.gauge("process_start_time_seconds", STARTED, started);
+    page.0
+}
+
+fn build_info(page: &mut Page, gateway: &str, version: &str) {
+    let labels = [("gateway", gateway), ("version", version)];
+    page.family("causeway_build_info", "gauge", "What is running.")
+        .sample(&labels, 1);
 }
 
 fn config(page: &mut Page, config: &ConfigStatus) {

@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 pub struct StatusDesk {
     pub board: Arc<Board>,
@@ -34,6 +35,8 @@ pub struct StatusDesk {
     pub counters: Arc<Counters>,
     pub clock: Clock,
     pub started: Wall,
+    /// Those that take publishes, by name.
+    pub listeners: Vec<(&'static str, AbortHandle)>,
     pub disk: Arc<dyn Disk>,
     pub stop: watch::Receiver<bool>,
 }
@@ -142,6 +145,9 @@ impl StatusDesk {
         let mut reasons = Vec::new();
         if *self.stop.borrow() {
             reasons.push("the gateway is stopping".to_owned());
+        } else {
+            let ended = self.listeners.iter().filter(|(_, task)| task.is_finished());
+            reasons.extend(ended.map(|(name, _)| format!("the {name} listener has ended")));
         }
         let shortage = shortage(self.door.journal.shared().space());
         reasons.extend(shortage.map(str::to_owned));

@@ -21,7 +21,7 @@ use crate::message::{DeliveryId, Epoch, Outcome, Position, Settlement};
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names no configuration can use: what the door dead-letters by itself.
 pub const DOOR_NAME: &str = "$door";
@@ -36,6 +36,8 @@ pub struct JournalOptions {
     pub clock: Clock,
     pub seed: u64,
     pub faults: Faults,
+    /// Counts the log's records as they are read, for whoever waits for that.
+    pub progress: Arc<AtomicU64>,
 }
 
 /// What opening found, for the log and for people.
@@ -109,6 +111,8 @@ impl Start {
             &log_options,
             &mut |segment, found, known| {
                 replay.batch(segment, found, known);
+                let count = u64::from(found.header.count);
+                self.options.progress.fetch_add(count, Ordering::Relaxed);
             },
         )?;
         if let Some(detail) = replay.problem.take() {

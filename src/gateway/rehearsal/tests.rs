@@ -301,7 +301,7 @@ async fn round(seed: u64, met: &mut Met) {
     let (settings, _) = config::load(&Sources::file(&file))
         .unwrap_or_else(|report| panic!("seed {seed}:\n{text}\n{}", report.to_text()));
     let clock = Clock::manual(Wall(1_000_000));
-    let house = open::open(&settings, &clock).expect("it opens");
+    let house = open::open(&settings, &clock, Arc::default()).expect("it opens");
     let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
     let (running, handle, receipts) = started.expect("its threads start");
     let receipts = tokio::spawn(journal::send_receipts(receipts));

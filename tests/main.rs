@@ -27,3 +27,4 @@ mod schema;
 mod shown_by;
 mod simulation;
 mod tour;
+mod traces;

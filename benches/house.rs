@@ -78,6 +78,7 @@ pub fn options(data_dir: &Path, max_ids: usize) -> JournalOptions {
         clock: Clock::system(),
         seed: 1,
         faults: Faults::none(),
+        progress: Arc::default(),
     }
 }
 

@@ -11,6 +11,7 @@ mod listeners;
 mod news;
 mod offline;
 mod open;
+mod process;
 mod rehearsal;
 mod reload;
 mod signals;
@@ -21,14 +22,15 @@ mod tryout;
 pub use offline::{Told, admin_address, check, http_address, repair_journal, verify_journal};
 pub use tryout::{explain, save_case, test};
 
+use crate::admin::{self, Startup};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::door::{Door, Generations, Refusals, Skips};
-use crate::ingress::{grpc, http};
+use crate::door::{Door, Generations};
 use crate::journal;
 use front::Reception;
+use futures_util::future::join_all;
 use lanes::Lanes;
-use listeners::{Listeners, Serving};
+use listeners::{Counted, Listeners, Serving};
 use reload::{Board, Look, Reloader};
 use signals::{hangups, stop_on_signal};
 use status::StatusDesk;
@@ -79,8 +81,13 @@ struct From {
 async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let clock = Clock::system();
     let hangups = hangups().map_err(|e| format!("can't listen for signals: {e}"))?;
-    let listeners = Listeners::bind(&settings.listen).await?;
-    let house = open::open(&settings, &clock)?;
+    let mut listeners = Listeners::bind(&settings.listen).await?;
+    // Whoever asks is answered from the start: it may take its time.
+    let (control, questions) = admin::control();
+    let startup = Arc::new(Startup::new(&settings.gateway.name, clock.wall()));
+    let control = control.during(Arc::clone(&startup));
+    listeners.serve_health(&control);
+    let house = open::open(&settings, &clock, startup.records())?;
     let stop = stop_on_signal().map_err(|e| format!("can't listen for signals: {e}"))?;
 
     let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
@@ -89,14 +96,8 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     let receipts = tokio::spawn(journal::send_receipts(receipts));
     let lanes = Lanes::start(house.destinations, &handle, &clock);
     news::start(&lanes, &handle, &clock);
-    let door = Arc::new(Door {
-        journal: handle.clone(),
-        generations: Generations::new(house.first),
-        clock: clock.clone(),
-        refusals: Refusals::default(),
-        skips: Skips::default(),
-        taps: Arc::default(),
-    });
+    let first = Generations::new(house.first);
+    let door = Arc::new(Door::new(handle.clone(), first, clock.clone()));
     let board = Arc::new(Board::new(settings.clone(), clock.wall()));
     let (reloads, asked) = reload::queue();
     let changes = reload::House {
@@ -109,20 +110,32 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     };
     let reloader = Reloader::new(from.file, changes, Arc::clone(&board), from.seen);
     let reloading = tokio::spawn(reloader.run(asked, hangups));
+    let counted = Counted::default();
+    let taps = Arc::clone(&door.taps);
+    let reception = Reception::new(Arc::clone(&door), Arc::clone(&lanes));
+    let mut serving = listeners.serve(
+        &settings,
+        reception,
+        control,
+        &counted,
+        &clock,
+        stop.clone(),
+    );
     let desk = StatusDesk {
         board: Arc::clone(&board),
         reloads,
-        door: Arc::clone(&door),
+        door,
         lanes: Arc::clone(&lanes),
-        counters: Arc::new(http::Counters::default()),
-        grpc: Arc::new(grpc::Counters::default()),
+        counters: counted.http,
+        grpc: counted.grpc,
         clock: clock.clone(),
+        started: startup.started(),
+        listeners: serving.running(),
         disk: Arc::clone(&house.site.disk),
         stop: stop.clone(),
     };
-    let taps = Arc::clone(&door.taps);
-    let reception = Reception::new(door, Arc::clone(&lanes));
-    let serving = listeners.serve(&settings, reception, desk, &clock, stop.clone());
+    serving.others.push(tokio::spawn(desk.answer(questions)));
+    startup.end();
     listens(&settings);
 
     wait_for(stop).await;
@@ -148,8 +161,8 @@ async fn wait_for(mut stop: watch::Receiver<bool>) {
 /// Nothing is accepted any more; lanes settle what they can in time.
 async fn drain(settings: &Settings, serving: Serving, lanes: &Lanes) {
     lanes.stop(settings.gateway.drain_timeout).await;
-    let doors = futures_util::future::join_all(serving.doors);
-    let _ = tokio::time::timeout(LAST_ANSWERS, doors).await;
+    let doors = serving.doors.into_iter().map(|(_, door)| door);
+    let _ = tokio::time::timeout(LAST_ANSWERS, join_all(doors)).await;
     serving.end.send_replace(true);
     for listener in serving.others {
         listener.abort();

@@ -1,7 +1,7 @@
 //! Causeway, a message gateway that promises, and proves it. See docs/ARCHITECTURE.md.
 //!
 //! One way: ingress → door → routing → journal → lane → egress. Foundations (`message`, `clock`,
-//! `log`, `expression`) are open to all rooms; otherwise imports go right only, and a test checks it.
+//! `histogram`, `log`, `expression`) are open to all rooms; otherwise imports go right only, and a test checks it.
 
 pub mod admin;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod egress;
 pub mod expression;
 pub mod faults;
 pub mod gateway;
+pub mod histogram;
 pub mod ingress;
 pub mod journal;
 pub mod lane;

@@ -6,10 +6,11 @@
 
 use crate::support::journal_house::{House, manual_clock, options};
 use causeway::clock::Clock;
-use causeway::journal::{DOOR_LANE, LaneModes, SinkMarks, verify};
+use causeway::journal::{DOOR_LANE, LaneModes, SinkMarks, Submission, verify};
 use causeway::log::disk::{Disk, RealDisk};
 use causeway::message::{
-    DeliveryId, DeliveryState, DiscardReason, Guarantee, LogUuid, Outcome, Position,
+    DeliveryId, DeliveryState, DiscardReason, Guarantee, LogUuid, Message, Outcome, Position,
+    TraceContext, record,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -39,6 +40,18 @@ fn at(position: u64, ordinal: u16) -> DeliveryId {
 /// Of the lane `copy`, with a barrier.
 fn modes() -> LaneModes {
     LaneModes::new(true, vec![Position(DIVERTED)]).expect("one ascends")
+}
+
+fn context() -> TraceContext {
+    const PARENT: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    TraceContext::read(PARENT, [&b"rojo=1"[..]]).expect("it is valid")
+}
+
+/// The same as part of a trace.
+fn traced(submission: &Submission) -> Submission {
+    let mut message = Message::clone(submission.message());
+    message.envelope.came_with(Some(context()));
+    Submission::new(Arc::new(message), submission.fingerprint)
 }
 
 /// All kinds of records, a compacted segment, a checkpoint, and a tail behind it.
@@ -78,7 +91,7 @@ fn build(dir: &Path) {
         1,
         Guarantee::AtLeastOnce,
     );
-    house.publish(last);
+    house.publish(traced(&last));
     house.journal.intern_route("late");
     let (copy, sink) = (house.lanes[1], Some(LogUuid(7)));
     house.journal.describe_lane(copy, modes(), sink);
@@ -278,6 +291,13 @@ fn what_is_checked_in_opens_and_says_what_it_should() {
     assert_eq!(house.payload(STUCK), Some(stuck.to_vec()));
     assert_eq!(house.payload(STUCK + 1), None, "compacted away");
     assert_eq!(house.payload(LAST), Some(b"after the checkpoint".to_vec()));
+    let last = shared
+        .reader
+        .read(Position(LAST))
+        .expect("reads")
+        .expect("is there");
+    let (last, _) = record::decode(&last.body).expect("reads");
+    assert_eq!(last.envelope.trace_context(), Some(&context()));
     for (id, payload, position) in [("both", "for both", 0), ("once", "exactly", 2)] {
         let again = house.submission(Some(id), payload.as_bytes(), 1, Guarantee::AtLeastOnce);
         let accepted = house.publish(again);

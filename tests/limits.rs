@@ -225,8 +225,9 @@ fn a_full_journal_refuses() {
     assert_refused(&gateway, &refused, 503, "journal-full", "journal_full");
     let detail = refused.json().expect("a problem")["detail"].to_string();
     assert!(detail.contains("[journal] max_bytes"), "{detail}");
-    let ready = gateway.ready().expect("an answer");
-    assert_eq!(ready.status, 503, "{ready}");
+    let reasons = gateway.unready().unwrap();
+    let reason = "[journal] max_bytes is reached";
+    assert!(reasons.contains(reason), "{reasons}");
     let words = "publishes are refused: [journal] max_bytes is reached";
     wait_until(PATIENCE, words, || gateway.log_tail().contains(words));
 }

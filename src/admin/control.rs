@@ -1,11 +1,13 @@
 //! Questions to the gateway, as values that it receives and answers.
 
 use super::explanation::Explanation;
+use super::startup::Startup;
 use super::status::Status;
 use crate::door::taps;
 use crate::message::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -95,16 +97,43 @@ pub struct NoAnswer(Duration);
 
 /// Where the listeners put their questions.
 #[derive(Clone)]
-pub struct Control(mpsc::Sender<Question>);
+pub struct Control {
+    questions: mpsc::Sender<Question>,
+    startup: Option<Arc<Startup>>,
+}
 
 /// The asking end, and the one that the gateway receives from.
 #[must_use]
 pub fn control() -> (Control, mpsc::Receiver<Question>) {
     let (questions, received) = mpsc::channel(QUEUE);
-    (Control(questions), received)
+    let control = Control {
+        questions,
+        startup: None,
+    };
+    (control, received)
 }
 
 impl Control {
+    /// Until the start is over it says what there is to say.
+    #[must_use]
+    pub fn during(self, startup: Arc<Startup>) -> Self {
+        Self {
+            startup: Some(startup),
+            ..self
+        }
+    }
+
+    /// Why nobody can be asked yet.
+    pub(super) fn starting(&self) -> Option<String> {
+        self.startup.as_ref()?.reason()
+    }
+
+    /// The metrics while nobody can be asked yet.
+    pub(super) fn first_metrics(&self) -> Option<String> {
+        let startup = self.startup.as_ref()?;
+        startup.reason().map(|_| startup.metrics())
+    }
+
     pub async fn status(&self) -> Result<Status, NoAnswer> {
         self.ask(PATIENCE, Question::Status).await
     }
@@ -150,7 +179,7 @@ impl Control {
         let (answer, answered) = oneshot::channel();
         let asked = async {
             let silent = || NoAnswer(patience);
-            let asked = self.0.send(question(answer)).await;
+            let asked = self.questions.send(question(answer)).await;
             asked.map_err(|_| silent())?;
             answered.await.map_err(|_| silent())
         };

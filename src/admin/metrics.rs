@@ -1,30 +1,38 @@
 //! A status as Prometheus reads it (text format 0.0.4).
 
+mod page;
+#[cfg(test)]
+mod tests;
+
 use super::status::{
-    ConfigStatus, DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
-    StreamStatus,
+    ConfigStatus, DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, ProcessStatus,
+    Status, StreamStatus, Times,
 };
-use std::fmt::{Display, Write};
+use crate::clock::Wall;
+use crate::histogram::Observed;
+use page::Page;
+use std::time::Duration;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const READY: &str = "1 if publishes are taken.";
+const STARTED: &str = "When it began, since 1970.";
 
 /// Every metric with its help, type and samples.
 #[must_use]
 pub fn render(status: &Status) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
-    page.family("causeway_build_info", "gauge", "What is running.")
-        .sample(
-            &[("gateway", &status.gateway), ("version", &status.version)],
-            1,
-        );
+    build_info(&mut page, &status.gateway, &status.version);
     page.gauge(
         "causeway_uptime_seconds",
         "Since the start.",
         status.uptime_seconds,
     );
+    process(&mut page, &status.process);
     let ready = u8::from(status.reasons().is_empty());
-    page.gauge("causeway_ready", "1 if publishes are taken.", ready);
+    page.gauge("causeway_ready", READY, ready);
     config(&mut page, &status.config);
+    times(&mut page, &status.times);
     journal(&mut page, &status.journal);
     dedup(&mut page, &status.dedup);
     let mut refusals = page.family(
@@ -44,6 +52,65 @@ pub fn render(status: &Status) -> String {
     streams(&mut page, &status.streams);
     http(&mut page, &status.http);
     page.0
+}
+
+/// Under the names that every client library of Prometheus gives them.
+fn process(page: &mut Page, process: &ProcessStatus) {
+    page.gauge(
+        "process_start_time_seconds",
+        STARTED,
+        process.start_time_seconds,
+    );
+    page.counter(
+        "process_cpu_seconds_total",
+        "CPU time of all its threads.",
+        process.cpu_seconds,
+    );
+    for (name, help, value) in [
+        (
+            "process_resident_memory_bytes",
+            "Memory that it has now.",
+            process.resident_memory_bytes,
+        ),
+        (
+            "process_open_fds",
+            "Files and connections open.",
+            process.open_fds,
+        ),
+        ("process_max_fds", "The limit of these.", process.max_fds),
+    ] {
+        if let Some(value) = value {
+            page.gauge(name, help, value);
+        }
+    }
+}
+
+fn times(page: &mut Page, times: &Times) {
+    let help = "From the call at the door until the publisher can be told that it was taken, the wait of \
+                ack = delivered included; duplicates too.";
+    page.histogram("causeway_accept_seconds", help, &times.accept);
+    let help =
+        "Of each message in the journal: from its hand-over to the journal until it is durable.";
+    page.histogram("causeway_store_seconds", help, &times.store);
+    let help = "Writing a batch to the journal and fdatasync of it.";
+    page.histogram("causeway_journal_sync_seconds", help, &times.sync);
+}
+
+/// While the gateway starts: what is known without it.
+#[must_use]
+pub fn render_starting(gateway: &str, started: Wall) -> String {
+    let mut page = Page(String::new());
+    build_info(&mut page, gateway, env!("CARGO_PKG_VERSION"));
+    page.gauge("causeway_ready", READY, 0);
+    let started = Duration::from_millis(started.0).as_secs_f64();
+    page.gauge("process_start_time_seconds", STARTED, started);
+    page.0
+}
+
+fn build_info(page: &mut Page, gateway: &str, version: &str) {
+    let labels = [("gateway", gateway), ("version", version)];
+    page.family("causeway_build_info", "gauge", "What is running.")
+        .sample(&labels, 1);
 }
 
 fn config(page: &mut Page, config: &ConfigStatus) {
@@ -99,16 +166,6 @@ fn journal(page: &mut Page, journal: &JournalStatus) {
         "causeway_journal_free_bytes",
         "Left on its file system.",
         journal.free_bytes,
-    );
-    page.counter(
-        "causeway_journal_syncs_total",
-        "Calls of fdatasync.",
-        journal.syncs,
-    );
-    page.counter(
-        "causeway_journal_sync_seconds_total",
-        "Spent in them.",
-        journal.sync_seconds,
     );
     page.counter(
         "causeway_journal_batches_total",
@@ -208,6 +265,20 @@ fn lanes(page: &mut Page, lanes: &[LaneStatus]) {
     let limit = |l: &LaneStatus| l.dead_letter_max_bytes as f64;
     of_each("causeway_lane_dead_letter_max_bytes", "gauge", help, limit);
 
+    let mut of_each = |name: &str, help, observed: fn(&LaneStatus) -> &Observed| {
+        let mut family = page.family(name, "histogram", help);
+        for lane in lanes {
+            family.observed(&[("lane", &lane.name)], observed(lane));
+        }
+    };
+    let help =
+        "From a message's acceptance until the destination confirmed it, its delay included.";
+    of_each("causeway_lane_delivery_seconds", help, |l| {
+        &l.times.delivery
+    });
+    let help = "From handing a batch to the destination until its verdicts.";
+    of_each("causeway_lane_attempt_seconds", help, |l| &l.times.attempt);
+
     let help = "Deliveries given up on purpose, by reason.";
     let mut family = page.family("causeway_lane_discarded_total", "counter", help);
     for lane in lanes {
@@ -293,206 +364,4 @@ fn streams(page: &mut Page, streams: &[StreamStatus]) {
     of_each("causeway_stream_failed", help, |s| {
         u64::from(s.failed.is_some())
     });
-}
-
-struct Page(String);
-
-struct Family<'a> {
-    page: &'a mut String,
-    name: &'a str,
-}
-
-impl Page {
-    fn family<'a>(&'a mut self, name: &'a str, kind: &str, help: &str) -> Family<'a> {
-        write(
-            &mut self.0,
-            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
-        );
-        Family {
-            page: &mut self.0,
-            name,
-        }
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.family(name, "gauge", help).sample(&[], value);
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.family(name, "counter", help).sample(&[], value);
-    }
-}
-
-impl Family<'_> {
-    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.page.push_str(self.name);
-        for (i, (name, text)) in labels.iter().enumerate() {
-            let mark = if i == 0 { '{' } else { ',' };
-            let text = text
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            write(self.page, format_args!("{mark}{name}=\"{text}\""));
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        write(self.page, format_args!("{end} {value}\n"));
-    }
-}
-
-fn write(page: &mut String, words: std::fmt::Arguments<'_>) {
-    page.write_fmt(words)
-        .expect("writing to a String can't fail");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::status::sample;
-    use super::*;
-    use std::collections::BTreeSet;
-
-    /// The value of the one sample that begins so.
-    fn value(page: &str, sample: &str) -> f64 {
-        let mut found = page
-            .lines()
-            .filter_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        let value = found
-            .next()
-            .unwrap_or_else(|| panic!("no {sample} in\n{page}"));
-        assert_eq!(found.next(), None, "{sample} twice");
-        value.parse().expect("a number")
-    }
-
-    #[test]
-    fn what_was_planned_is_all_accounted_for() {
-        let page = render(&sample());
-        for lane in ["inbox", "old \\\"one\\\""] {
-            let of = |name: &str| value(&page, &format!("causeway_lane_{name}{{lane=\"{lane}\"}}"));
-            let discarded = |reason: &str| {
-                let labels = format!("{{lane=\"{lane}\",reason=\"{reason}\"}}");
-                value(&page, &format!("causeway_lane_discarded_total{labels}"))
-            };
-            let discarded: f64 = ["dropped", "expired", "lost"].map(discarded).iter().sum();
-            let settled = of("delivered_total") + of("dead_lettered_total") + discarded;
-            assert_eq!(of("planned_total"), settled + of("pending"));
-            assert_eq!(of("lag_seconds"), 1.5);
-        }
-        assert_eq!(
-            value(
-                &page,
-                "causeway_lane_state{lane=\"inbox\",state=\"running\"}"
-            ),
-            1.0
-        );
-        assert_eq!(
-            value(
-                &page,
-                "causeway_lane_state{lane=\"inbox\",state=\"orphaned\"}"
-            ),
-            0.0
-        );
-        assert_eq!(value(&page, "causeway_journal_next_position"), 40.0);
-        assert_eq!(value(&page, "causeway_uptime_seconds"), 61.25);
-        assert_eq!(value(&page, "causeway_config_generation"), 3.0);
-        let taken = "causeway_reloads_total{result=\"ok\"}";
-        assert_eq!(value(&page, taken), 2.0);
-        assert_eq!(
-            value(&page, "causeway_refusals_total{reason=\"no_route\"}"),
-            2.0
-        );
-        let skipped = "causeway_route_skipped_total{route=\"orders\"}";
-        assert_eq!(value(&page, skipped), 7.0);
-        let http = "causeway_http_requests_total{endpoint=\"publish\",status=\"202\"}";
-        assert_eq!(value(&page, http), 38.0);
-        for (name, expected) in [
-            ("causeway_http_event_readers", 3.0),
-            ("causeway_http_event_readers_opened_total", 8.0),
-            ("causeway_http_refused_event_readers_total", 2.0),
-        ] {
-            assert_eq!(value(&page, name), expected, "{name}");
-        }
-        let foreign = "causeway_http_foreign_requests_total{reason=\"host\"}";
-        assert_eq!(value(&page, foreign), 2.0);
-        let problems = "causeway_http_problems_total{type=\"too-large\"}";
-        assert_eq!(value(&page, problems), 4.0);
-        let ended = "causeway_http_ended_connections_total{reason=\"silent\"}";
-        assert_eq!(value(&page, ended), 5.0);
-    }
-
-    #[test]
-    fn every_sample_stands_under_its_help_and_type() {
-        let page = render(&sample());
-        let mut families = BTreeSet::new();
-        let mut current = "";
-        let mut lines = page.lines();
-        while let Some(line) = lines.next() {
-            if let Some(help) = line.strip_prefix("# HELP ") {
-                current = help.split(' ').next().expect("a name");
-                assert!(families.insert(current), "{current} twice");
-                let kind = lines
-                    .next()
-                    .and_then(|l| l.strip_prefix("# TYPE "))
-                    .expect("a type");
-                let (name, kind) = kind.split_once(' ').expect("name and kind");
-                assert_eq!(name, current);
-                assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
-                continue;
-            }
-            let name = line.split(['{', ' ']).next().expect("a name");
-            assert_eq!(name, current, "{line}");
-        }
-        assert!(families.iter().all(|name| name.starts_with("causeway_")));
-        assert!(page.ends_with('\n'));
-    }
-
-    #[test]
-    fn the_metrics_that_the_docs_name_are_there() {
-        let page = render(&sample());
-        for file in ["docs/LIMITS.md", "docs/HTTP.md"] {
-            // Cargo runs tests in the package.
-            let text = std::fs::read_to_string(file).expect("the page is there");
-            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            let names: Vec<_> = words.filter(|w| w.starts_with("causeway_")).collect();
-            assert!(!names.is_empty(), "{file}");
-            for name in names {
-                assert!(page.contains(&format!("# TYPE {name} ")), "{file}: {name}");
-            }
-        }
-    }
-
-    #[test]
-    fn large_counts_stay_exact() {
-        let mut status = sample();
-        status.lanes[0].delivered = 1_234_567_890_123;
-        let page = render(&status);
-        assert!(page.contains("causeway_lane_delivered_total{lane=\"inbox\"} 1234567890123\n"));
-    }
-
-    #[test]
-    fn a_refused_reload_shows_until_another_is_taken() {
-        let mut status = sample();
-        let last_ok = |status: &Status| value(&render(status), "causeway_config_last_reload_ok");
-        assert_eq!(last_ok(&status), 1.0);
-        let mut last = crate::admin::status::LastReload {
-            at: "now".into(),
-            by: "SIGHUP".into(),
-            ok: false,
-            changed: Vec::new(),
-            error: Some("why".into()),
-        };
-        status.config.last_reload = Some(last.clone());
-        assert_eq!(last_ok(&status), 0.0);
-        assert_eq!(value(&render(&status), "causeway_ready"), 1.0);
-        last.ok = true;
-        status.config.last_reload = Some(last);
-        assert_eq!(last_ok(&status), 1.0);
-    }
-
-    #[test]
-    fn a_failed_journal_is_not_ready() {
-        let mut status = sample();
-        assert_eq!(value(&render(&status), "causeway_ready"), 1.0);
-        status.journal.failed = Some("EIO".into());
-        assert_eq!(value(&render(&status), "causeway_ready"), 0.0);
-        assert_eq!(value(&render(&status), "causeway_journal_failed"), 1.0);
-    }
 }

@@ -5,6 +5,7 @@
 mod control;
 pub mod explanation;
 mod metrics;
+mod startup;
 pub mod status;
 mod tap;
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod tests;
 pub use control::{
     Control, DropError, Dropping, NoAnswer, Question, ReloadError, Reloaded, control,
 };
+
+pub use startup::Startup;
 
 use crate::config::cases;
 use crate::ingress::http::{Kind, Problem, no_such_method, no_such_path, read_message};
@@ -75,9 +78,12 @@ fn with_fallbacks(router: Router<Control>) -> Router<Control> {
 }
 
 async fn ready(State(control): State<Control>) -> Response {
-    let reasons = match control.status().await {
-        Ok(status) => status.reasons(),
-        Err(silent) => vec![silent.to_string()],
+    let reasons = match control.starting() {
+        Some(reason) => vec![reason],
+        None => match control.status().await {
+            Ok(status) => status.reasons(),
+            Err(silent) => vec![silent.to_string()],
+        },
     };
     let code = match reasons.is_empty() {
         true => StatusCode::OK,
@@ -88,7 +94,10 @@ async fn ready(State(control): State<Control>) -> Response {
 }
 
 async fn metrics(State(control): State<Control>) -> Result<Response, Problem> {
-    let page = metrics::render(&control.status().await?);
+    let page = match control.first_metrics() {
+        Some(page) => page,
+        None => metrics::render(&control.status().await?),
+    };
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
 }
 

@@ -1,6 +1,7 @@
 //! What the gateway says of itself: plain values that the metrics, the control API and
 //! `causeway status` show. Their JSON is the control API's.
 
+use crate::histogram::Observed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -10,6 +11,8 @@ pub struct Status {
     pub gateway: String,
     pub version: String,
     pub uptime_seconds: f64,
+    #[serde(default)]
+    pub process: ProcessStatus,
     /// Why nothing may be sent here now (starting, stopping …), a failed journal apart.
     pub not_ready: Vec<String>,
     pub config: ConfigStatus,
@@ -23,6 +26,31 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     pub streams: Vec<StreamStatus>,
     pub http: HttpStatus,
+    /// For the metrics alone: nobody reads buckets.
+    #[serde(skip)]
+    pub times: Times,
+}
+
+/// As the system counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Since 1970.
+    pub start_time_seconds: f64,
+    pub cpu_seconds: f64,
+    pub resident_memory_bytes: Option<u64>,
+    pub open_fds: Option<u64>,
+    pub max_fds: Option<u64>,
+}
+
+/// How long a publish takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// From the call at the door to the receipt.
+    pub accept: Observed,
+    /// From the hand-over to the journal until it is durable.
+    pub store: Observed,
+    /// Of a batch of the journal: its write and sync.
+    pub sync: Observed,
 }
 
 /// What of routes.toml is in force.
@@ -102,6 +130,16 @@ pub struct LaneStatus {
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,
+    #[serde(skip)]
+    pub times: LaneTimes,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaneTimes {
+    /// From acceptance until the destination confirmed.
+    pub delivery: Observed,
+    /// Of one batch at the destination.
+    pub attempt: Observed,
 }
 
 /// An embedded stream, as its readers see it.
@@ -217,11 +255,19 @@ pub(crate) fn sample() -> Status {
         dead_letter_bytes: 512,
         dead_letter_max_bytes: 1 << 28,
         last_error: Some("refused by \"inbox\"".into()),
+        times: LaneTimes::default(),
     };
     Status {
         gateway: "edge-1".into(),
         version: "0.1.0".into(),
         uptime_seconds: 61.25,
+        process: ProcessStatus {
+            start_time_seconds: 1.5e9,
+            cpu_seconds: 2.5,
+            resident_memory_bytes: Some(20 << 20),
+            open_fds: Some(17),
+            max_fds: None,
+        },
         not_ready: Vec::new(),
         config: ConfigStatus {
             generation: 3,
@@ -266,5 +312,6 @@ pub(crate) fn sample() -> Status {
             problems: [("too-large".to_owned(), 4)].into(),
             ended: [("silent".to_owned(), 5)].into(),
         },
+        times: Times::default(),
     }
 }

@@ -5,8 +5,15 @@ use crate::routing::Skip;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-#[derive(Default)]
+/// Each reason is there from the start: what is nought now may be wanted.
 pub struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let none = Refusal::REASONS.map(|reason| (reason, 0));
+        Self(Mutex::new(none.into()))
+    }
+}
 
 impl Refusals {
     pub fn count(&self, refusal: &Refusal) {
@@ -52,5 +59,57 @@ impl Skips {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Position;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_is_there_from_the_start() {
+        let text = String::new;
+        let all = [
+            Refusal::Malformed(text()),
+            Refusal::TooLarge {
+                what: "",
+                actual: 2,
+                limit: 1,
+                setting: "",
+            },
+            Refusal::TooMany {
+                what: "",
+                actual: 2,
+                limit: 1,
+                setting: "",
+            },
+            Refusal::IdNeeded(text()),
+            Refusal::NoRoute { topic: text() },
+            Refusal::RouteRefused {
+                route: text(),
+                reason: text(),
+            },
+            Refusal::Conflict {
+                id: text(),
+                position: Position(0),
+            },
+            Refusal::BacklogFull {
+                lane: text(),
+                limit_bytes: 1,
+            },
+            Refusal::JournalFull(text()),
+            Refusal::DedupFull { entries: 1 },
+            Refusal::Busy,
+            Refusal::Stopping,
+            Refusal::JournalFailed(text()),
+            Refusal::EarlierRefused { is_retriable: true },
+        ];
+        let refusals = Refusals::default();
+        let before: BTreeSet<_> = refusals.counts().into_keys().collect();
+        assert_eq!(before, all.iter().map(Refusal::reason).collect());
+        all.iter().for_each(|refusal| refusals.count(refusal));
+        assert!(refusals.counts().values().all(|count| *count == 1));
     }
 }

@@ -15,6 +15,7 @@ pub use generation::{Generation, Generations};
 pub use rules::{Decided, Rules, identity_key};
 
 use crate::clock::Clock;
+use crate::histogram::{Histogram, SHORT};
 use crate::journal::{self, Submission};
 use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
@@ -65,9 +66,24 @@ pub struct Door {
     pub refusals: Refusals,
     pub skips: Skips,
     pub taps: Arc<Taps>,
+    /// From the call until the ack could be given, of what was taken.
+    pub accept_times: Histogram,
 }
 
 impl Door {
+    #[must_use]
+    pub fn new(journal: journal::Handle, generations: Generations, clock: Clock) -> Self {
+        Self {
+            journal,
+            generations,
+            clock,
+            refusals: Refusals::default(),
+            skips: Skips::default(),
+            taps: Arc::default(),
+            accept_times: Histogram::new(SHORT),
+        }
+    }
+
     /// Hands an envelope over before it returns: those that are published one after the other keep
     /// their order. The future is ready when the ack can be given; a client that goes away, and
     /// with it the future, changes nothing.
@@ -76,6 +92,7 @@ impl Door {
         envelope: Envelope,
         chain: Option<Chain>,
     ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
+        let called = self.clock.micros();
         let behind = chain.clone();
         let handed = self.hand_over(envelope, chain);
         if let (Err(refusal), Some(chain)) = (&handed, behind) {
@@ -87,8 +104,12 @@ impl Door {
                 Ok(Handed::Forgotten(published)) => Ok(published),
                 Err(refusal) => Err(refusal),
             };
-            if let Err(refusal) = &result {
-                self.refusals.count(refusal);
+            match &result {
+                Ok(_) => {
+                    let took = self.clock.micros().saturating_sub(called);
+                    self.accept_times.record(took);
+                }
+                Err(refusal) => self.refusals.count(refusal),
             }
             result
         }
@@ -124,6 +145,7 @@ impl Door {
         };
         let mut submission = self.submission(envelope, planned, scope);
         submission.chain = chain;
+        submission.handed_micros = self.clock.micros();
         let message = Arc::clone(submission.message());
         match self.journal.submit(submission) {
             Ok(answer) => Ok(Handed::Over(Waiting { message, answer })),

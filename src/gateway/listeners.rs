@@ -3,8 +3,7 @@
 //! What must not live here: what a protocol means.
 
 use super::front::Reception;
-use super::status::StatusDesk;
-use crate::admin;
+use crate::admin::{self, Control};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::Listen;
@@ -17,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// A request's head may have so much beside `[limits]` headers and topic.
 const HEAD_SLACK_BYTES: usize = 16 * 1024;
@@ -41,20 +40,41 @@ fn not_bound(error: &BindError) -> String {
     )
 }
 
+/// What came in, counted by door.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub http: Arc<http::Counters>,
+    pub grpc: Arc<grpc::Counters>,
+}
+
 /// Bound before anything is opened, so that a port in use changes nothing.
 pub(super) struct Listeners {
     http: Option<TcpListener>,
     grpc: Option<TcpListener>,
     admin: Option<TcpListener>,
     health: Option<TcpListener>,
+    /// Those that are served already.
+    serving: Vec<JoinHandle<()>>,
+    /// Ends health and control.
+    end: watch::Sender<bool>,
 }
 
 pub(super) struct Serving {
-    /// Where messages come in.
-    pub doors: Vec<JoinHandle<()>>,
+    /// Where messages come in, by name.
+    pub doors: Vec<(&'static str, JoinHandle<()>)>,
     pub others: Vec<JoinHandle<()>>,
     /// Ends health and control.
     pub end: watch::Sender<bool>,
+}
+
+impl Serving {
+    /// What must go on for publishes to be taken, by name.
+    pub(super) fn running(&self) -> Vec<(&'static str, AbortHandle)> {
+        let doors = self.doors.iter();
+        doors
+            .map(|(name, door)| (*name, door.abort_handle()))
+            .collect()
+    }
 }
 
 impl Listeners {
@@ -64,71 +84,118 @@ impl Listeners {
             grpc: bind(listen.grpc, "[listen] grpc").await?,
             admin: bind(listen.admin, "[listen] admin").await?,
             health: bind(listen.health, "[listen] health").await?,
+            serving: Vec::new(),
+            end: watch::channel(false).0,
         })
     }
 
+    /// From here on health is answered, also while the start takes its time and while lanes drain.
+    pub(super) fn serve_health(&mut self, control: &Control) {
+        let router = http::App::from(admin::health_router(control.clone()));
+        let health = self.health.take();
+        self.serving
+            .extend(health.map(|listener| self.serve_side(listener, router)));
+    }
+
+    /// Health or control.
+    fn serve_side(&self, listener: TcpListener, router: http::App) -> JoinHandle<()> {
+        let (counters, end) = (Arc::default(), self.end.subscribe());
+        let served = listener::serve(listener, router, admin::LIMITS, counters, end);
+        tokio::spawn(served)
+    }
+
     pub(super) fn serve(
-        self,
+        mut self,
         settings: &Settings,
         reception: Reception,
-        desk: StatusDesk,
+        control: Control,
+        counted: &Counted,
         clock: &Clock,
         stop: watch::Receiver<bool>,
     ) -> Serving {
-        let (control, questions) = admin::control();
-        let counters = Arc::clone(&desk.counters);
-        let of_grpc = Arc::clone(&desk.grpc);
-        let mut others = vec![tokio::spawn(desk.answer(questions))];
         let limits = &settings.limits;
         let in_flight_bytes = usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX);
-        let in_flight = InFlight::new(in_flight_bytes.max(limits.payload_bytes));
+        let door = Door {
+            limits,
+            in_flight: InFlight::new(in_flight_bytes.max(limits.payload_bytes)),
+            reception,
+            clock,
+            stop,
+        };
         let mut doors = Vec::new();
-        if let Some(listener) = self.http {
-            let of_bodies = http::Limits {
-                payload_bytes: limits.payload_bytes,
-                in_flight: in_flight.clone(),
-            };
-            let counted = Arc::clone(&counters);
-            let front = reception.clone();
-            let app = http::router(front, clock.clone(), of_bodies, counted, stop.clone());
-            let app = http::guarded(app, &listener, Arc::clone(&counters));
-            let connections = Arc::clone(&counters.connections);
-            let heads = of_heads(limits);
-            let served = listener::serve(listener, app, heads, connections, stop.clone());
-            doors.push(tokio::spawn(served));
+        if let Some(listener) = self.http.take() {
+            doors.push(("http", door.serve_http(listener, &counted.http)));
         }
-        if let Some(listener) = self.grpc {
-            let connections = Arc::clone(&of_grpc.connections);
-            let guard = Guard::of(&listener, Arc::clone(&connections));
-            let of_messages = grpc::Limits {
-                payload_bytes: limits.payload_bytes,
-                headers: limits.headers,
-                header_bytes: limits.header_bytes,
-                topic_bytes: limits.topic_bytes,
-                in_flight,
-            };
-            let (clock, ends) = (clock.clone(), stop.clone());
-            let app = grpc::app(reception, clock, of_messages, Some(guard), of_grpc, ends);
-            let heads = of_heads(limits);
-            let served = listener::serve(listener, app, heads, connections, stop);
-            doors.push(tokio::spawn(served));
+        if let Some(listener) = self.grpc.take() {
+            doors.push(("grpc", door.serve_grpc(listener, &counted.grpc)));
         }
-        // Health and control stay up while lanes drain.
-        let (end, never) = watch::channel(false);
-        let admin = self.admin.map(|listener| {
-            let router = admin::admin_router(control.clone());
-            let router = http::guarded(router, &listener, Arc::clone(&counters));
-            (listener, router)
-        });
-        let health = self
-            .health
-            .map(|listener| (listener, http::App::from(admin::health_router(control))));
-        for (listener, router) in [admin, health].into_iter().flatten() {
-            let counters = Arc::default();
-            let serve = listener::serve(listener, router, admin::LIMITS, counters, never.clone());
-            others.push(tokio::spawn(serve));
+        if let Some(listener) = self.admin.take() {
+            let router = admin::admin_router(control);
+            let router = http::guarded(router, &listener, Arc::clone(&counted.http));
+            self.serving.push(self.serve_side(listener, router));
         }
-        Serving { doors, others, end }
+        Serving {
+            doors,
+            others: self.serving,
+            end: self.end,
+        }
+    }
+}
+
+/// What all listeners for messages are given.
+struct Door<'a> {
+    limits: &'a Limits,
+    in_flight: InFlight,
+    reception: Reception,
+    clock: &'a Clock,
+    stop: watch::Receiver<bool>,
+}
+
+impl Door<'_> {
+    fn serve_http(&self, listener: TcpListener, counters: &Arc<http::Counters>) -> JoinHandle<()> {
+        let limits = http::Limits {
+            payload_bytes: self.limits.payload_bytes,
+            in_flight: self.in_flight.clone(),
+        };
+        let app = http::router(
+            self.reception.clone(),
+            self.clock.clone(),
+            limits,
+            Arc::clone(counters),
+            self.stop.clone(),
+        );
+        let app = http::guarded(app, &listener, Arc::clone(counters));
+        self.serve(listener, app, &counters.connections)
+    }
+
+    fn serve_grpc(&self, listener: TcpListener, counters: &Arc<grpc::Counters>) -> JoinHandle<()> {
+        let limits = grpc::Limits {
+            payload_bytes: self.limits.payload_bytes,
+            headers: self.limits.headers,
+            header_bytes: self.limits.header_bytes,
+            topic_bytes: self.limits.topic_bytes,
+            in_flight: self.in_flight.clone(),
+        };
+        let app = grpc::app(
+            self.reception.clone(),
+            self.clock.clone(),
+            limits,
+            Some(Guard::of(&listener, Arc::clone(&counters.connections))),
+            Arc::clone(counters),
+            self.stop.clone(),
+        );
+        self.serve(listener, app, &counters.connections)
+    }
+
+    fn serve(
+        &self,
+        listener: TcpListener,
+        app: impl listener::App,
+        counters: &Arc<listener::Counters>,
+    ) -> JoinHandle<()> {
+        let heads = of_heads(self.limits);
+        let (counters, stop) = (Arc::clone(counters), self.stop.clone());
+        tokio::spawn(listener::serve(listener, app, heads, counters, stop))
     }
 }
 

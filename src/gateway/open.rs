@@ -27,6 +27,7 @@ use crate::message::{LaneId, LogUuid, Position};
 use crate::routing::{self, Router};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Segments are at least this large, and at least twice the largest record.
 const MIN_SEGMENT_BYTES: u64 = 4 << 20;
@@ -63,14 +64,18 @@ pub struct OpenDestination {
     pub dead_letters: Arc<DeadLetterLog>,
 }
 
-pub fn open(settings: &Settings, clock: &Clock) -> Result<House, String> {
+/// Tells how many of the journal's records it has read.
+pub fn open(settings: &Settings, clock: &Clock, progress: Arc<AtomicU64>) -> Result<House, String> {
     let faults = faults()?;
     let dir = &settings.gateway.data_dir;
     let disk = data_dir::disk()?;
     data_dir::make(&*disk, dir).map_err(|e| explain::folder(dir, &e))?;
     let lock = DirLock::acquire(dir).map_err(|e| explain::locked(&e))?;
-    let opened = journal::open(Arc::clone(&disk), journal_options(settings, clock, faults)?)
-        .map_err(|e| explain::journal(&e))?;
+    let options = JournalOptions {
+        progress,
+        ..journal_options(settings, clock, faults)?
+    };
+    let opened = journal::open(Arc::clone(&disk), options).map_err(|e| explain::journal(&e))?;
     let (mut journal, mut keeper, report) = (opened.journal, opened.keeper, opened.report);
     if let Some(cut) = &report.cut {
         tracing::warn!(file = %cut.path.display(), byte = cut.offset,
@@ -171,6 +176,7 @@ pub fn journal_options(
         clock: clock.clone(),
         seed: seed()?,
         faults,
+        progress: Arc::default(),
     })
 }
 

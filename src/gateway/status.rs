@@ -2,15 +2,16 @@
 
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
+use super::process::process;
 use super::rehearsal::Rehearsal;
 use super::reload::{Ask, Board};
 use crate::admin::explanation::Explanation;
 use crate::admin::status::{
-    DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, Status,
-    StreamStatus,
+    DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, LaneTimes, Status,
+    StreamStatus, Times,
 };
 use crate::admin::{DropError, Dropping, Question, ReloadError};
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::door::Door;
 use crate::ingress::grpc;
@@ -25,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 pub struct StatusDesk {
     pub board: Arc<Board>,
@@ -34,6 +36,9 @@ pub struct StatusDesk {
     pub counters: Arc<Counters>,
     pub grpc: Arc<grpc::Counters>,
     pub clock: Clock,
+    pub started: Wall,
+    /// Those that take publishes, by name.
+    pub listeners: Vec<(&'static str, AbortHandle)>,
     pub disk: Arc<dyn Disk>,
     pub stop: watch::Receiver<bool>,
 }
@@ -112,6 +117,7 @@ impl StatusDesk {
             gateway: settings.gateway.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: Duration::from_millis(self.clock.mono().0).as_secs_f64(),
+            process: process(self.started),
             not_ready: self.not_ready(),
             config: self.board.status(),
             journal: self.journal(&settings),
@@ -127,6 +133,16 @@ impl StatusDesk {
                 .filter_map(|(name, lane)| stream(name, lane))
                 .collect(),
             http: self.http(),
+            times: self.times(),
+        }
+    }
+
+    fn times(&self) -> Times {
+        let shared = self.door.journal.shared();
+        Times {
+            accept: self.door.accept_times.observed(),
+            store: shared.store_times.observed(),
+            sync: shared.sync_times.observed(),
         }
     }
 
@@ -134,6 +150,9 @@ impl StatusDesk {
         let mut reasons = Vec::new();
         if *self.stop.borrow() {
             reasons.push("the gateway is stopping".to_owned());
+        } else {
+            let ended = self.listeners.iter().filter(|(_, task)| task.is_finished());
+            reasons.extend(ended.map(|(name, _)| format!("the {name} listener has ended")));
         }
         let shortage = shortage(self.door.journal.shared().space());
         reasons.extend(shortage.map(str::to_owned));
@@ -145,7 +164,7 @@ impl StatusDesk {
         let log = shared.reader.shared();
         let counters = &shared.counters;
         let batches = counters.batches.load(Ordering::Relaxed);
-        let sync_micros = counters.sync_micros.load(Ordering::Relaxed);
+        let sync_times = shared.sync_times.observed();
         JournalStatus {
             uuid: shared.reader.uuid().to_string(),
             next_position: shared.reader.bounds().1.0,
@@ -154,7 +173,7 @@ impl StatusDesk {
             segments: log.segments().len() as u64,
             free_bytes: self.disk.free_bytes(log.dir()).unwrap_or(0),
             syncs: batches,
-            sync_seconds: Duration::from_micros(sync_micros).as_secs_f64(),
+            sync_seconds: sync_times.sum_seconds,
             batches,
             batch_records: counters.records.load(Ordering::Relaxed),
             failed: shared.failure(),
@@ -227,6 +246,7 @@ impl StatusDesk {
             )
         };
         let (state, stopped_by) = state_of(lane, &view);
+        let times = lane.handle().times();
         LaneStatus {
             name: name.to_owned(),
             state,
@@ -244,12 +264,16 @@ impl StatusDesk {
             dead_letter_bytes: lane.dead_letter_bytes(),
             dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),
+            times: LaneTimes {
+                delivery: times.delivery.observed(),
+                attempt: times.attempt.observed(),
+            },
         }
     }
 
-    /// Seconds since the envelope at a position was accepted, to the grain of the log's index.
+    /// Seconds since the envelope at a position was accepted.
     fn age_of(&self, position: crate::message::Position) -> f64 {
-        let accepted = self.door.journal.shared().reader.accepted_about(position);
+        let accepted = self.door.journal.shared().accepted_at(position);
         let age_ms = accepted.map_or(0, |wall| self.clock.wall().0.saturating_sub(wall.0));
         Duration::from_millis(age_ms).as_secs_f64()
     }

@@ -27,6 +27,7 @@ mod shapes;
 mod snapshot;
 mod state;
 mod thread;
+mod times;
 mod verify;
 mod waiters;
 pub mod window;
@@ -75,6 +76,8 @@ pub struct Submission {
     pub dead_letter_when_full: Vec<bool>,
     /// Those that are refused once one of them was.
     pub chain: Option<Chain>,
+    /// When it was handed over, by `Clock::micros`.
+    pub handed_micros: u64,
 }
 
 /// What the journal's thread needs to know of a plan's only target.
@@ -111,6 +114,7 @@ impl Submission {
             fingerprint,
             dead_letter_when_full: Vec::new(),
             chain: None,
+            handed_micros: 0,
         }
     }
 }

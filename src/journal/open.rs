@@ -10,17 +10,18 @@ use super::replay::Replay;
 use super::restore::{Found, Restore};
 use super::snapshot::Snapshot;
 use super::state::Shared;
+use super::times::AcceptTimes;
 use super::window::WindowLimits;
 use super::{DOOR_LANE, DOOR_ROUTE, JournalError, SettleGroup};
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::faults::Faults;
 use crate::log::disk::Disk;
 use crate::log::{self, Checkpoints, Cut, LogKind, OpenOptions, Sizes};
-use crate::message::{DeliveryId, Epoch, Outcome, Settlement};
+use crate::message::{DeliveryId, Epoch, Outcome, Position, Settlement};
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names no configuration can use: what the door dead-letters by itself.
 pub const DOOR_NAME: &str = "$door";
@@ -35,6 +36,8 @@ pub struct JournalOptions {
     pub clock: Clock,
     pub seed: u64,
     pub faults: Faults,
+    /// Counts the log's records as they are read, for whoever waits for that.
+    pub progress: Arc<AtomicU64>,
 }
 
 /// What opening found, for the log and for people.
@@ -108,6 +111,8 @@ impl Start {
             &log_options,
             &mut |segment, found, known| {
                 replay.batch(segment, found, known);
+                let count = u64::from(found.header.count);
+                self.options.progress.fetch_add(count, Ordering::Relaxed);
             },
         )?;
         if let Some(detail) = replay.problem.take() {
@@ -145,6 +150,7 @@ impl Start {
         let hasher = Hasher::new(secret);
         let shared = Arc::new(Shared::new(log.reader(), epoch, hasher, replay.catalog));
         add_lanes(&shared, replay.ledgers);
+        note_times(&shared, replay.times);
         let found = Found {
             ids: replay.ids,
             tail_exactly_once: replay.tail_exactly_once,
@@ -241,6 +247,31 @@ fn add_lanes(shared: &Shared, mut ledgers: Vec<LaneLedger>) {
     ledgers.resize_with(names.len(), LaneLedger::default);
     for (name, ledger) in names.iter().zip(ledgers) {
         shared.add_lane(name, ledger);
+    }
+}
+
+/// When what is owed was accepted: of the log's tail it was read, of the rest each lane's first is
+/// read now. What can't be read is left to the segment's time.
+fn note_times(shared: &Shared, tail: AcceptTimes) {
+    *shared.accept_times() = tail;
+    let mut firsts: Vec<Position> = shared
+        .lanes()
+        .iter()
+        .filter_map(|l| l.owed())
+        .map(|o| o.0)
+        .collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    for first in firsts {
+        if let Ok(Some(record)) = shared.reader.read(first) {
+            shared.accept_times().note_elder(first, record.wall);
+        }
+    }
+    for segment in shared.reader.shared().segments() {
+        let end = segment.with_extent(|e| e.has_batches().then_some((e.end_position, e.wall_ms)));
+        if let Some((position, wall_ms)) = end {
+            shared.accept_times().note_elder(position, Wall(wall_ms));
+        }
     }
 }
 

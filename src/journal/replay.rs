@@ -7,6 +7,7 @@ use super::ledger::LaneLedger;
 use super::records;
 use super::settlements::SettlementGroup;
 use super::snapshot::Snapshot;
+use super::times::AcceptTimes;
 use crate::log::{Found, Known, RawRecord, Records, Segment};
 use crate::message::{DeliveryId, Ordinal, Position, record};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(super) struct Replay {
     pub tail_exactly_once: Vec<ReplayedId>,
     pub hasher_secret: [u8; 16],
     pub replayed: u64,
+    pub times: AcceptTimes,
     last_size_bytes: u32,
     /// Of the last batch: segment, and its first id there.
     last_ids: (u64, usize),
@@ -44,6 +46,7 @@ impl Replay {
             tail_exactly_once: Vec::new(),
             hasher_secret: snapshot.map_or(fresh_secret, |s| s.secret),
             replayed: 0,
+            times: AcceptTimes::default(),
             last_size_bytes: 0,
             last_ids: (0, 0),
             problem: None,
@@ -53,6 +56,10 @@ impl Replay {
     /// Takes in the next batch.
     pub fn batch(&mut self, segment: &Segment, found: &Found<'_>, known: Known) {
         self.start_windows(found.header.running_ms);
+        if found.header.positioned > 0 {
+            let header = &found.header;
+            self.times.note(header.first_position, header.wall);
+        }
         let seq = segment.header.last_seq;
         self.last_ids = (seq, self.ids.entry(seq).or_default().len());
         for record in Records::new(&found.header, found.body).flatten() {

@@ -7,7 +7,10 @@ use super::fingerprint::Hasher;
 use super::inbox::Inbox;
 use super::ledger::LaneLedger;
 use super::shapes::Shapes;
+use super::times::AcceptTimes;
 use super::waiters::Waiters;
+use crate::clock::Wall;
+use crate::histogram::{Histogram, SHORT};
 use crate::log::LogReader;
 use crate::message::{DeliveryId, DeliveryState, Epoch, LaneId, Position, RouteId, TargetState};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -21,6 +24,11 @@ pub struct Shared {
     pub counters: Counters,
     /// `[journal] max_bytes`.
     pub max_bytes: AtomicU64,
+    /// From the hand-over of an accepted publish until it is durable.
+    pub store_times: Histogram,
+    /// Of writing and syncing a batch.
+    pub sync_times: Histogram,
+    accept_times: Mutex<AcceptTimes>,
     catalog: RwLock<Catalog>,
     shapes: RwLock<Shapes>,
     lanes: RwLock<Vec<Arc<LaneState>>>,
@@ -62,7 +70,6 @@ pub enum Space {
 pub struct Counters {
     pub batches: AtomicU64,
     pub records: AtomicU64,
-    pub sync_micros: AtomicU64,
     pub accepted: AtomicU64,
     pub duplicates: AtomicU64,
     pub conflicts: AtomicU64,
@@ -83,6 +90,9 @@ impl Shared {
             waiters: Waiters::default(),
             counters: Counters::default(),
             max_bytes: AtomicU64::new(u64::MAX),
+            store_times: Histogram::new(SHORT),
+            sync_times: Histogram::new(SHORT),
+            accept_times: Mutex::default(),
             catalog: RwLock::new(catalog),
             shapes: RwLock::new(Shapes::default()),
             lanes: RwLock::new(Vec::new()),
@@ -92,6 +102,18 @@ impl Shared {
             running_ms: AtomicU64::new(0),
             forgotten: Mutex::default(),
         }
+    }
+
+    /// When what stands at a position was accepted, or somewhat before.
+    #[must_use]
+    pub fn accepted_at(&self, position: Position) -> Option<Wall> {
+        let noted = self.accept_times().of(position);
+        noted.or_else(|| self.reader.accepted_about(position))
+    }
+
+    pub(super) fn accept_times(&self) -> MutexGuard<'_, AcceptTimes> {
+        let times = self.accept_times.lock();
+        times.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn with_catalog<T>(&self, f: impl FnOnce(&mut Catalog) -> T) -> T {

@@ -40,6 +40,7 @@ fn options(dir: &Path, clock: &Clock) -> JournalOptions {
         clock: clock.clone(),
         seed: 11,
         faults: Faults::none(),
+        progress: Arc::default(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Submissions queue while a batch is synced; the next batch takes them all. Receipts are handed
 //! to one task of the runtime as a whole: waking tasks one by one from here costs more than the write.
 
+mod guard;
+
 use super::core::{Answer, Journal, Step};
 use super::keeper::{CheckpointImage, Keeper};
 use super::orders::{Count, Order, Orders, Placed};
@@ -12,6 +14,7 @@ use crate::faults::Faults;
 use crate::log::Record;
 use crate::log::disk::Disk;
 use crate::message::{Position, Refusal};
+use guard::Guard;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -107,13 +110,13 @@ pub fn start(
         disk,
     };
     let (sender, receipts) = mpsc::unbounded_channel();
-    let for_journal = Arc::clone(&threads);
+    let (for_journal, for_keeper) = (Arc::clone(&threads), Arc::clone(&handle.shared));
     let journal = std::thread::Builder::new()
         .name("journal".into())
         .spawn(move || run_journal(journal, &for_journal, &sender))?;
     let keeper = std::thread::Builder::new()
         .name("keeper".into())
-        .spawn(move || run_keeper(keeper, &threads))?;
+        .spawn(move || run_keeper(keeper, &threads, for_keeper))?;
     Ok((
         Running {
             handle: handle.clone(),
@@ -241,8 +244,7 @@ impl Handle {
     /// The newest position of an identity, while its id is in the window or in a segment.
     pub async fn find(&self, key: u128) -> io::Result<Option<(Position, super::idtable::Targets)>> {
         let (reply, found) = oneshot::channel();
-        self.threads.lock().finds.push((key, reply));
-        self.threads.journal_wakes.notify_one();
+        self.ask_thread((key, reply));
         if let Ok(Some(found)) = found.await {
             return Ok(Some(found));
         }
@@ -250,6 +252,16 @@ impl Handle {
         tokio::task::spawn_blocking(move || lookup::find_key(&*disk, &shared, key))
             .await
             .map_err(io::Error::other)?
+    }
+
+    /// Else its thread has ended, or will: the log has it, or nothing has.
+    fn ask_thread(&self, find: Find) {
+        let mut queue = self.threads.lock();
+        if !queue.stopping {
+            queue.finds.push(find);
+            drop(queue);
+            self.threads.journal_wakes.notify_one();
+        }
     }
 
     /// Where the deliveries of a position go.
@@ -298,6 +310,8 @@ fn run_journal(
     receipts: &mpsc::UnboundedSender<Outgoing>,
 ) -> Journal {
     let mut work = Work::default();
+    // Dropped before the work: whoever hears that there is no answer can see why.
+    let _guard = Guard::new(threads, Arc::clone(journal.shared()));
     loop {
         let (finds, image_wanted, stopping) = take_work(threads, &mut work);
         for (key, reply) in finds {
@@ -406,7 +420,8 @@ fn send(step: Step, replies: &mut VecDeque<Reply>, receipts: &mpsc::UnboundedSen
     }
 }
 
-fn run_keeper(mut keeper: Keeper, threads: &Threads) -> Keeper {
+fn run_keeper(mut keeper: Keeper, threads: &Threads, shared: Arc<Shared>) -> Keeper {
+    let _guard = Guard::new(threads, shared);
     loop {
         keeper.step();
         threads.journal_wakes.notify_all();

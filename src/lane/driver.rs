@@ -59,7 +59,7 @@ impl LaneHandle {
         let rng = fastrand::Rng::with_seed(parts.seed);
         let lane = Lane::new(parts.settings.clone(), parts.faults, rng);
         let (shown, view) = watch::channel(lane.view());
-        let (handle, inbox) = Self::new(view);
+        let (handle, inbox) = Self::new(view, Arc::clone(lane.times()));
         let shown = Arc::new(shown);
         let mut driver = Driver {
             lane,
@@ -228,8 +228,12 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
             let rest = self.egress.rest();
             self.rest_until = (!rest.is_zero()).then(|| now.plus(rest));
             let egress = Arc::clone(&self.egress);
+            let (clock, times) = (self.clock.clone(), Arc::clone(self.lane.times()));
             self.tasks.spawn(async move {
+                let begun = clock.micros();
                 let attempted = egress.deliver(&batch.deliveries, batch.strict).await;
+                let took = clock.micros().saturating_sub(begun);
+                times.attempt.record(took);
                 Done::Attempted(batch.id, attempted)
             });
         }

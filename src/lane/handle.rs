@@ -3,8 +3,9 @@
 //! What must not live here: how it is obeyed.
 
 use super::settings::{LaneSettings, Mode};
-use super::view::LaneView;
+use super::view::{LaneTimes, LaneView};
 use crate::message::Position;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -37,6 +38,7 @@ pub enum Command {
 pub struct LaneHandle {
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<LaneView>,
+    times: Arc<LaneTimes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,14 +56,27 @@ impl Seat {
 
 impl LaneHandle {
     /// With where the commands come out.
-    pub(super) fn new(view: watch::Receiver<LaneView>) -> (Self, mpsc::Receiver<Command>) {
+    pub(super) fn new(
+        view: watch::Receiver<LaneView>,
+        times: Arc<LaneTimes>,
+    ) -> (Self, mpsc::Receiver<Command>) {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        (Self { commands, view }, inbox)
+        let handle = Self {
+            commands,
+            view,
+            times,
+        };
+        (handle, inbox)
     }
 
     #[must_use]
     pub fn view(&self) -> LaneView {
         self.view.borrow().clone()
+    }
+
+    #[must_use]
+    pub fn times(&self) -> &LaneTimes {
+        &self.times
     }
 
     /// Waits until there is a view that wasn't looked at here.

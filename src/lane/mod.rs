@@ -20,4 +20,4 @@ pub use handle::{Command, LaneEnded, LaneHandle, Seat};
 pub use retry::RetryPolicy;
 pub use settings::{LaneSettings, Limits, Mode, OnReject};
 pub use state::{Batch, BatchId, DeadLetter, Lane, Room, Wanted};
-pub use view::{LaneCounts, LaneError, LaneState, LaneView};
+pub use view::{LaneCounts, LaneError, LaneState, LaneTimes, LaneView};

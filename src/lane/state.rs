@@ -15,7 +15,7 @@ use super::delay::Delayed;
 use super::positions::Positions;
 use super::retry::Retry;
 use super::settings::{LaneSettings, Limits, Mode};
-use super::view::{LaneCounts, LaneError};
+use super::view::{LaneCounts, LaneError, LaneTimes};
 use crate::clock::{Mono, Wall};
 use crate::egress::KeyOrder;
 use crate::faults::Faults;
@@ -70,6 +70,7 @@ pub struct Lane {
     parked_bytes: u64,
     pending: u64,
     counts: LaneCounts,
+    times: Arc<LaneTimes>,
     last_error: Option<LaneError>,
     /// Why the last one was sent to the dead letters: some were never tried.
     last_dead_letter: Option<Arc<str>>,
@@ -222,9 +223,15 @@ impl Lane {
             parked_bytes: 0,
             pending: 0,
             counts: LaneCounts::default(),
+            times: Arc::default(),
             last_error: None,
             last_dead_letter: None,
         }
+    }
+
+    #[must_use]
+    pub const fn times(&self) -> &Arc<LaneTimes> {
+        &self.times
     }
 
     /// How much more the lane wants from its feed; `None` when nothing.

@@ -2,6 +2,7 @@
 
 use super::Mode;
 use crate::clock::Wall;
+use crate::histogram::{Histogram, LONG, SHORT};
 use crate::message::Position;
 use std::sync::Arc;
 
@@ -27,6 +28,24 @@ pub struct LaneView {
     pub last_error: Option<LaneError>,
     /// Why the last one was sent to the dead letters, also if it was never tried.
     pub last_dead_letter: Option<Arc<str>>,
+}
+
+/// How long things took in this run, counted as they happen.
+#[derive(Debug)]
+pub struct LaneTimes {
+    /// From a message's acceptance until the destination confirmed it.
+    pub delivery: Histogram,
+    /// From handing a batch to the destination until its verdicts.
+    pub attempt: Histogram,
+}
+
+impl Default for LaneTimes {
+    fn default() -> Self {
+        Self {
+            delivery: Histogram::new(LONG),
+            attempt: Histogram::new(SHORT),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What lanes are fed with and what they say of it.
 
 use super::content_type::{JSON, is_json};
-use super::{DeliveryId, DeliveryState, Envelope, Epoch, LaneId, Plan, Target};
+use super::{DeliveryId, DeliveryState, Envelope, Epoch, Headers, LaneId, Plan, Target};
 use crate::clock::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -56,6 +56,19 @@ impl Delivery {
         match self.target().payload {
             None => received,
             Some(_) => received.filter(|of| is_json(of)).or(Some(JSON)),
+        }
+    }
+
+    /// What is sent as headers: the target's own or those that came, and the trace context that
+    /// came, unless they have one.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'_> {
+        let envelope = &self.message.envelope;
+        let own = self.target().headers.as_ref();
+        let headers = Headers::of(own.unwrap_or(&envelope.headers));
+        match envelope.trace_context() {
+            Some(context) => headers.traced(context.parent, context.state()),
+            None => headers,
         }
     }
 

@@ -1,5 +1,6 @@
 //! One message inside Causeway.
 
+use super::trace::{TRACEPARENT, TraceContext};
 use crate::clock::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -75,6 +76,28 @@ impl Envelope {
     }
 }
 
+impl Envelope {
+    /// Notes whose request it came with. A message that says that in a header of its own is left alone.
+    pub fn came_with(&mut self, context: Option<TraceContext>) {
+        if let Some(context) = context
+            && self.header(TRACEPARENT).is_none()
+        {
+            self.extensions.push(Extension::TraceContext(context));
+        }
+    }
+
+    /// What its caller sent as such, beside its headers.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.extensions
+            .iter()
+            .find_map(|extension| match extension {
+                Extension::TraceContext(context) => Some(context),
+                _ => None,
+            })
+    }
+}
+
 /// Typed extras of a record. Readers skip a tag that they don't know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extension {
@@ -86,6 +109,8 @@ pub enum Extension {
     SplitIndex(u32),
     /// This plan redrives the delivery (position, ordinal).
     RedriveOf(super::DeliveryId),
+    /// Whose request it belongs to, as its caller said.
+    TraceContext(TraceContext),
     /// A tag from a newer version, kept as it is.
     Other(u16, Bytes),
 }

@@ -135,6 +135,24 @@ impl Refusal {
         )
     }
 
+    /// What `reason` may say.
+    pub const REASONS: [&'static str; 14] = [
+        "malformed",
+        "too_large",
+        "too_many",
+        "id_needed",
+        "no_route",
+        "route_refused",
+        "conflict",
+        "backlog_full",
+        "journal_full",
+        "dedup_full",
+        "busy",
+        "stopping",
+        "journal_failed",
+        "earlier_refused",
+    ];
+
     /// The `reason` label of metrics.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

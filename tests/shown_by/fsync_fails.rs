@@ -241,10 +241,9 @@ fn wait_until_logged(gateway: &Gateway) {
 
 fn wait_until_unready(gateway: &Gateway) {
     wait_for(ANSWER_LIMIT, || {
-        let response = gateway.ready().expect("health goes on answering");
-        match response.status {
-            503 => Ok(()),
-            _ => Err(format!("503 of /readyz after failed syncs, not {response}")),
-        }
+        let reasons = gateway.unready()?;
+        let words = "the journal takes no writes until the gateway is restarted";
+        assert!(reasons.contains(words), "{reasons}");
+        Ok(())
     });
 }

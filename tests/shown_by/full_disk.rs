@@ -96,6 +96,8 @@ fn a_full_disk_refuses_and_loses_nothing() {
         expected.push(id);
     }
     wait_settled(&gateway);
+    let ready = gateway.ready().expect("health goes on answering");
+    assert_eq!(ready.status, 200, "it is taken again: {ready}");
     // Without a key there is no order.
     read = stream_ids(&gateway, "inbox");
     read.sort_unstable();
@@ -149,6 +151,8 @@ fn fill_and_settle(gateway: &Gateway) -> Full {
         wait_settled(gateway);
         if is_refused(gateway, &full.refused[0]) {
             assert_eq!(pending(&counts(gateway)), 0);
+            let reasons = gateway.unready().unwrap();
+            assert!(reasons.contains("the disk is nearly full"), "{reasons}");
             let (taken, tail) = (full.acked.len(), gateway.log_tail());
             assert!(taken >= LEAST_TAKEN, "it took only {taken}: {tail}");
             return full;

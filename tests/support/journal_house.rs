@@ -51,6 +51,7 @@ pub fn options(dir: &Path, clock: &Clock) -> JournalOptions {
         clock: clock.clone(),
         seed: 3,
         faults: Faults::none(),
+        progress: Arc::default(),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod events;
 pub mod journal_house;
 pub mod load;
 pub mod metrics;
+pub mod metrics_lint;
 pub mod oracle;
 pub mod process;
 pub mod ratio;

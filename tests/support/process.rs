@@ -285,6 +285,28 @@ impl Gateway {
         self.health_client().get("/readyz")
     }
 
+    /// Why it isn't ready; it is live all the same, and its metrics say so, too.
+    ///
+    /// # Errors
+    /// What it said, if it is ready.
+    pub fn unready(&self) -> Result<String, String> {
+        let get = |path| {
+            let answer = self.health_client().get(path);
+            answer.unwrap_or_else(|trouble| panic!("{path}: {trouble}"))
+        };
+        let answer = get("/readyz");
+        if answer.status != 503 {
+            return Err(format!("503 of /readyz, not {answer}"));
+        }
+        let live = get("/healthz");
+        assert_eq!((live.status, &live.body[..]), (200, &b"live\n"[..]));
+        let body = answer.json()?;
+        assert_eq!(body["ready"], false, "{body}");
+        let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
+        assert!(!reasons.is_empty(), "without a reason: {body}");
+        Ok(body["reasons"].to_string())
+    }
+
     pub fn log_tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

@@ -26,7 +26,7 @@ use crate::message::wire::{
     Problem, Reader, WireError, put_bytes, put_str, put_u64, put_u128, put_varint,
 };
 use crate::message::{
-    Delivery, DeliveryId, Epoch, Header, LogUuid, MessageId, Ordinal, Position, Tombstone,
+    Delivery, DeliveryId, Epoch, Header, Headers, LogUuid, MessageId, Ordinal, Position, Tombstone,
 };
 use bytes::Bytes;
 
@@ -121,7 +121,7 @@ pub struct NewRecord<'a> {
     pub route: Option<&'a str>,
     pub topic: &'a str,
     pub key: Option<&'a [u8]>,
-    pub headers: &'a [Header],
+    pub headers: Headers<'a>,
     pub content_type: Option<&'a str>,
     /// `None` is a tombstone.
     pub payload: Option<&'a [u8]>,
@@ -145,7 +145,7 @@ impl<'a> NewRecord<'a> {
             route: names.route,
             topic: target.topic.as_ref().unwrap_or(&envelope.topic),
             key: delivery.key().map(|k| &k[..]),
-            headers: target.headers.as_ref().unwrap_or(&envelope.headers),
+            headers: delivery.headers(),
             content_type: delivery.content_type(),
             payload: payload.map(|p| &p[..]),
             dead_letter: None,
@@ -177,7 +177,7 @@ impl StreamRecord {
             route: self.route.as_deref(),
             topic: &self.topic,
             key: self.key.as_deref(),
-            headers: &self.headers,
+            headers: Headers::of(&self.headers),
             content_type: self.content_type.as_deref(),
             payload: self.payload.as_deref().ok(),
             dead_letter: self.dead_letter.as_ref(),
@@ -217,11 +217,11 @@ pub fn encode(record: &NewRecord<'_>, out: &mut Vec<u8>) {
     if let Some(key) = record.key {
         put_bytes(out, key);
     }
-    put_varint(out, record.headers.len() as u64);
-    for header in record.headers {
-        put_str(out, &header.name);
-        put_bytes(out, &header.value);
-    }
+    put_varint(out, record.headers.count() as u64);
+    record.headers.each(|name, value| {
+        put_str(out, name);
+        put_bytes(out, value);
+    });
     if let Some(content_type) = record.content_type {
         put_str(out, content_type);
     }

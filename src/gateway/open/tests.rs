@@ -27,7 +27,7 @@ impl Place {
             flags: Vec::new(),
         };
         let (settings, _) = config::load(&sources).expect("the file is right");
-        open(&settings, &Clock::system()).expect("it opens")
+        open(&settings, &Clock::system(), Arc::default()).expect("it opens")
     }
 }
 

@@ -301,21 +301,15 @@ async fn round(seed: u64, met: &mut Met) {
     let (settings, _) = config::load(&Sources::file(&file))
         .unwrap_or_else(|report| panic!("seed {seed}:\n{text}\n{}", report.to_text()));
     let clock = Clock::manual(Wall(1_000_000));
-    let house = open::open(&settings, &clock).expect("it opens");
+    let house = open::open(&settings, &clock, Arc::default()).expect("it opens");
     let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
     let (running, handle, receipts) = started.expect("its threads start");
     let receipts = tokio::spawn(journal::send_receipts(receipts));
     for lane in handle.shared().lanes() {
         lane.backlog_bytes.store(u64::MAX, Ordering::Relaxed);
     }
-    let door = Arc::new(Door {
-        journal: handle,
-        generations: Generations::new(house.first),
-        clock: clock.clone(),
-        refusals: crate::door::Refusals::default(),
-        skips: crate::door::Skips::default(),
-        taps: Arc::default(),
-    });
+    let first = Generations::new(house.first);
+    let door = Arc::new(Door::new(handle, first, clock.clone()));
     for number in 0..MESSAGES_A_ROUND {
         let envelope = envelope(&mut random, number);
         let found = compare(&door, envelope.clone(), clock.wall()).await;

@@ -14,11 +14,11 @@ use super::kind::Kind;
 use super::line::Line;
 use super::problem::Problem;
 use super::split::{Cut, Splitter};
-use super::{Http, answer};
+use super::{Http, answer, trace};
 use crate::door::Published;
 use crate::ingress::front::Front;
 use crate::ingress::listener;
-use crate::message::{Chain, Refusal};
+use crate::message::{Chain, Refusal, TraceContext};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -77,6 +77,7 @@ pub(super) async fn publish<F: Front>(
         partial: body::empty_share(&http.bodies.in_flight),
         http,
         body,
+        trace: trace::context(&head.headers),
         chains: HashMap::new(),
         keys_are_full: false,
         keys_are_lost: false,
@@ -127,6 +128,8 @@ type Waiting = Pin<Box<dyn Future<Output = LineResult> + Send>>;
 struct Batch<F: Front> {
     http: Arc<Http<F>>,
     body: Chunks,
+    /// That of the request is that of each line.
+    trace: Option<TraceContext>,
     splitter: Splitter,
     stop: watch::Receiver<bool>,
     chains: HashMap<Bytes, Chain>,
@@ -264,7 +267,10 @@ impl<F: Front> Batch<F> {
         let envelope = line.envelope(&http.principal, &http.source);
         let chain = key.ok().flatten().map(|key| self.chain(key));
         let envelope = match envelope {
-            Ok(envelope) => envelope,
+            Ok(mut envelope) => {
+                envelope.came_with(self.trace.clone());
+                envelope
+            }
             Err(problem) => {
                 if let Some(chain) = chain {
                     chain.break_at_hand_over(false);

@@ -24,6 +24,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
+mod trace;
 
 pub use app::{App, guarded};
 pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};

@@ -3,6 +3,7 @@
 
 use super::problem::Problem;
 use super::time::{parse_duration, parse_rfc3339};
+use super::trace;
 use crate::clock::Wall;
 use crate::message::{Envelope, Header, MessageId};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -30,7 +31,7 @@ pub(super) fn envelope(
     source: &Arc<str>,
     now: Wall,
 ) -> Result<Envelope, Problem> {
-    Ok(Envelope {
+    let mut envelope = Envelope {
         principal: Arc::clone(principal),
         source: Arc::clone(source),
         topic: topic(path)?,
@@ -43,7 +44,9 @@ pub(super) fn envelope(
         deliver_at: deliver_at(headers, now)?,
         expires_at: duration(headers, TTL)?.map(|ttl| now.plus(ttl)),
         extensions: Vec::new(),
-    })
+    };
+    envelope.came_with(trace::context(headers));
+    Ok(envelope)
 }
 
 /// The levels of the path, each percent-decoded by itself: an encoded '/' would make two of one.

@@ -14,13 +14,16 @@ impl Journal {
     pub(super) fn write(&mut self, mut pending: Pending, step: &mut Step) {
         let stamp = self.stamp();
         let count = u64::from(pending.batch.count());
+        let first = pending.batch.first_position();
         let before = self.clock.micros();
         match self.log.append(&mut pending.batch, stamp, pending.urgency) {
             Ok(appended) => {
+                let durable = self.clock.micros();
+                self.shared.sync_times.record(durable - before);
+                if !pending.fresh.is_empty() {
+                    self.shared.accept_times().note(first, stamp.wall);
+                }
                 let counters = &self.shared.counters;
-                counters
-                    .sync_micros
-                    .fetch_add(self.clock.micros() - before, Ordering::Relaxed);
                 counters.batches.fetch_add(1, Ordering::Relaxed);
                 counters.records.fetch_add(count, Ordering::Relaxed);
                 if let Some(sealed) = appended.sealed {
@@ -28,7 +31,7 @@ impl Journal {
                     step.sealed = true;
                 }
                 step.answer(std::mem::take(&mut pending.answers));
-                self.apply(pending, stamp, &mut step.spent);
+                self.apply(pending, stamp, durable, &mut step.spent);
             }
             Err(AppendError::NoRoom) => {
                 // Room was checked before; the batch is lost to a bug, which must not pass for success.
@@ -51,7 +54,13 @@ impl Journal {
     }
 
     /// The batch is durable: ledgers, lanes, window.
-    pub(super) fn apply(&mut self, mut pending: Pending, stamp: Stamp, spent: &mut Vec<Record>) {
+    pub(super) fn apply(
+        &mut self,
+        mut pending: Pending,
+        stamp: Stamp,
+        durable_micros: u64,
+        spent: &mut Vec<Record>,
+    ) {
         // Windows start with durability, not with the decision.
         self.now = self.running();
         self.window.durable(self.now);
@@ -67,13 +76,16 @@ impl Journal {
         fed.resize_with(self.lanes.len(), Vec::new);
         let mut taken = pending.taken.drain(..);
         let mut next = 0;
+        let mut stored = self.shared.store_times.tally();
         for fresh in pending.fresh.drain(..) {
             let submission = taken.nth((fresh.number - next) as usize);
             let submission = submission.expect("it was decided");
             next = fresh.number + 1;
+            stored.record(durable_micros.saturating_sub(submission.handed_micros));
             spent.push(self.feed(&fresh, submission, &pending.diverted, stamp, &mut fed));
         }
         drop(taken);
+        self.shared.store_times.add(&stored);
         for (lane, deliveries) in self.lanes.iter().zip(fed) {
             if deliveries.is_empty() {
                 continue;

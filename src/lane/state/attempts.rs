@@ -69,9 +69,14 @@ impl Lane {
         };
         let mut verdicts = verdicts.into_iter();
         let mut touched = Vec::new();
+        let mut delivered = self.times.delivery.tally();
         for delivery in flight.deliveries.iter() {
             let missing = || Verdict::unknown("the destination gave no verdict");
             let verdict = verdicts.next().unwrap_or_else(missing);
+            if verdict == Verdict::Delivered {
+                let took_ms = wall.0.saturating_sub(delivery.accepted.0);
+                delivered.record(took_ms.saturating_mul(1000));
+            }
             let key = self
                 .order(delivery)
                 .filter(|hash| self.keys.contains_key(hash));
@@ -83,6 +88,7 @@ impl Lane {
             }
             self.judge(delivery, verdict, key, times);
         }
+        self.times.delivery.add(&delivered);
         for hash in touched {
             self.refresh(hash);
         }

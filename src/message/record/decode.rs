@@ -8,7 +8,7 @@ use crate::clock::Wall;
 use crate::message::wire::{Problem, Reader, WireError};
 use crate::message::{
     Ack, DeliveryId, Envelope, Extension, Guarantee, Header, LaneId, Message, MessageId, Ordinal,
-    Plan, Position, RouteId, Target, Tombstone,
+    Plan, Position, RouteId, Target, Tombstone, TraceContext,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -246,6 +246,7 @@ fn read_extension(tag: u16, bytes: Bytes) -> Result<Extension, WireError> {
             position: Position(number.varint("redrive of")?),
             ordinal: Ordinal(number.varint_as("redrive of")?),
         }),
+        tag::TRACE_CONTEXT => return TraceContext::decode(&bytes).map(Extension::TraceContext),
         _ => return Ok(Extension::Other(tag, bytes)),
     };
     number.finish("extension")?;

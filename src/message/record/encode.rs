@@ -170,6 +170,10 @@ fn encode_extension(extension: &Extension, out: &mut Vec<u8>) {
             put_varint(&mut number, at.ordinal.0.into());
             put(tag::REDRIVE_OF, &number);
         }
+        Extension::TraceContext(context) => {
+            context.encode(&mut number);
+            put(tag::TRACE_CONTEXT, &number);
+        }
         // Made by `decode` only, so never with a tag that is known here.
         Extension::Other(tag, bytes) => put(*tag, bytes),
     }

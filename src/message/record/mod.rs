@@ -85,6 +85,7 @@ mod tag {
     pub const MQTT_PACKET: u16 = 2;
     pub const SPLIT_INDEX: u16 = 3;
     pub const REDRIVE_OF: u16 = 4;
+    pub const TRACE_CONTEXT: u16 = 5;
 }
 
 /// What the dedup window knows an envelope by: its identity in its scope, and what it said.

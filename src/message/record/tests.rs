@@ -3,6 +3,7 @@ use crate::clock::Wall;
 use crate::message::wire::{Problem, put_varint};
 use crate::message::{
     Ack, DeliveryId, Envelope, Extension, Header, Message, MessageId, Plan, Target, Tombstone,
+    TraceContext,
 };
 use bytes::Bytes;
 use fastrand::Rng;
@@ -41,13 +42,23 @@ fn headers(rng: &mut Rng) -> Vec<Header> {
 }
 
 fn extension(rng: &mut Rng) -> Extension {
-    match rng.u8(..5) {
+    match rng.u8(..6) {
         0 => Extension::SourcePosition(bytes(rng)),
         1 => Extension::MqttPacket(bytes(rng)),
         2 => Extension::SplitIndex(rng.u32(..)),
         3 => Extension::RedriveOf(DeliveryId::new(rng.u64(..), rng.u16(..))),
-        _ => Extension::Other(rng.u16(tag::REDRIVE_OF + 1..), bytes(rng)),
+        4 => Extension::TraceContext(trace_context(rng)),
+        _ => Extension::Other(rng.u16(tag::TRACE_CONTEXT + 1..), bytes(rng)),
     }
+}
+
+fn trace_context(rng: &mut Rng) -> TraceContext {
+    let (trace, span) = (rng.u128(1..), rng.u64(1..));
+    let parent = format!("00-{trace:032x}-{span:016x}-{:02x}", rng.u8(..4));
+    let state = format!("k{}={}", rng.u8(..), "v".repeat(rng.usize(1..250)));
+    let state = maybe(rng, |_| state);
+    let state = state.iter().map(|state| state.as_bytes());
+    TraceContext::read(parent.as_bytes(), state).expect("it is valid")
 }
 
 fn target(rng: &mut Rng) -> Target {

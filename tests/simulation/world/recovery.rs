@@ -125,6 +125,7 @@ impl World {
             clock: self.clock.clone(),
             seed: self.rng.u64(..),
             faults: self.planted,
+            progress: Arc::default(),
         }
     }
 

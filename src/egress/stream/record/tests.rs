@@ -264,13 +264,13 @@ fn a_delivery_is_what_its_target_says_else_what_its_envelope_says() {
     let delivery = [delivery(0), delivery(1)];
     let plain = NewRecord::of(&delivery[0], names);
     let (topic, key, headers) = (plain.topic, plain.key, plain.headers);
-    assert_eq!((topic, key, headers), ("t", None, &[header][..]));
+    assert_eq!((topic, key, headers), ("t", None, Headers::of(&[header])));
     assert_eq!((plain.payload, plain.id_kind), (None, IdKind::Generated));
     let rendered = NewRecord::of(&delivery[1], names);
     let (topic, key, headers) = (rendered.topic, rendered.key, rendered.headers);
     assert_eq!(
         (topic, key, headers),
-        ("rendered", Some(&b"rk"[..]), &[][..])
+        ("rendered", Some(&b"rk"[..]), Headers::of(&[]))
     );
     assert_eq!(rendered.payload, Some(&b"{}"[..]));
     assert_eq!(plain.content_type, Some("text/plain"));

@@ -43,6 +43,8 @@ use tokio::sync::watch;
 const BLOCKING_THREADS: usize = 16;
 /// Connections have this long to end their requests once the drain is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Taps have this long to tell their ends.
+const LAST_COPIES: Duration = Duration::from_millis(500);
 /// A reload that has begun has this long; on a disk that hangs the stop goes on without it.
 const LAST_RELOAD: Duration = Duration::from_secs(10);
 /// Runs the gateway of this file until a signal; says so once it listens.
@@ -142,6 +144,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     taps.close();
     // A reload that has begun ends first: no lane starts behind the drain's back.
     let _ = tokio::time::timeout(LAST_RELOAD, reloading).await;
+    let _ = tokio::time::timeout(LAST_COPIES, taps.all_gone()).await;
     drain(&board.settings(), serving, &lanes).await;
     stop_journal(running).await?;
     receipts.abort();

@@ -2,13 +2,14 @@
 
 use crate::support::client::encoded;
 use crate::support::process::{Gateway, program};
+use crate::support::running::Running;
 use crate::support::wait::wait_for;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::ops::Range;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Output};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -63,57 +64,6 @@ fn ended(output: Output) -> (i32, String, String) {
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON ({e}): {text:?}"))
-}
-
-/// A client that is killed when the test ends, however it ends.
-struct Running(Child);
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        Self(command.spawn().expect("it starts"))
-    }
-
-    /// Its lines of stdout, as they come.
-    fn lines(&mut self) -> Receiver<String> {
-        let stdout = self.0.stdout.take().expect("it is piped");
-        let (lines, receiver) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let Ok(line) = line else { return };
-                if lines.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        receiver
-    }
-
-    fn wait(&mut self) -> i32 {
-        let status = wait_for(PATIENCE, || {
-            let ended = self.0.try_wait().expect("our own child");
-            ended.ok_or_else(|| "its end".to_owned())
-        });
-        status.code().expect("it ends by itself")
-    }
-
-    fn read_stderr(&mut self) -> String {
-        let mut text = String::new();
-        let mut stderr = self.0.stderr.take().expect("it is piped, and read once");
-        stderr.read_to_string(&mut text).expect("it writes UTF-8");
-        text
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The ids of the whole stream, in its order, once it holds so many.
@@ -231,7 +181,7 @@ fn scripts_can_tell_how_it_ended() {
     );
     let (code, out, _) = run(&gateway, &["trace", "b", "--topic", "all/x", "--json"]);
     assert_eq!(
-        (code, &json(&out)["type"]),
+        (code, &json(&out)["error"]["problem"]["type"]),
         (4, &"urn:causeway:problem:unknown-message".into())
     );
     gateway.kill();
@@ -268,7 +218,7 @@ fn what_keeps_it_from_starting_is_said() {
     assert_eq!((code, out.as_str()), (1, ""));
     assert_eq!(
         err,
-        "error: there is no no/such.toml: go where it is, or name it with --config FILE\n"
+        "error: there is no no/such.toml\nhelp: go where it is, or name it with --config FILE\n"
     );
 }
 
@@ -317,7 +267,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert_eq!(code, 0, "{err}");
     let mut tail = Running::start(gateway.other(&["tail", "inbox", "--from", "0"]));
     drop(tail.0.stdout.take());
-    assert_eq!(tail.wait(), 0);
+    assert_eq!(tail.wait(PATIENCE), 0);
     assert_eq!(tail.read_stderr(), "");
 }
 
@@ -353,7 +303,7 @@ fn lines_are_stored_once_across_a_kill_and_a_second_upload() {
     gateway.kill();
     go_on.send(()).expect("the writer waits");
     gateway.start().unwrap();
-    let code = client.wait();
+    let code = client.wait(PATIENCE);
     let notes = client.read_stderr();
     assert_eq!(code, 0, "{notes}");
     writer.join().expect("it could write all");
@@ -375,7 +325,7 @@ fn lines_are_stored_once_across_a_kill_and_a_second_upload() {
         .expect("it reads");
     drop(stdin);
     let lines = again.lines();
-    assert_eq!(again.wait(), 0);
+    assert_eq!(again.wait(PATIENCE), 0);
     let summary: String = lines.iter().collect();
     let summary = json(&summary);
     assert_eq!(
@@ -399,7 +349,7 @@ fn refused_lines_are_named() {
     let input = format!("one\n{long}\nthree");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);
-    assert_eq!(client.wait(), 1);
+    assert_eq!(client.wait(PATIENCE), 1);
     let notes = client.read_stderr();
     assert!(
         notes.starts_with("3 lines: 2 stored, 0 duplicates, 1 refused\n  line 2 (413): "),

@@ -166,9 +166,15 @@ impl Feed {
                 return Some(lines.into());
             }
             tokio::select! {
-                () = self.reader.news() => sleep(LINGER).await,
+                () = self.reader.news() => self.linger().await,
                 () = sleep_until(self.looks_again()) => {}
             }
+        }
+    }
+
+    async fn linger(&self) {
+        if !self.reader.is_ending() {
+            sleep(LINGER).await;
         }
     }
 

@@ -151,6 +151,8 @@ pub struct Taps {
     /// How many there are: all that a publish looks at if there are none.
     count: AtomicUsize,
     open: RwLock<Open>,
+    /// A watcher went.
+    gone: Notify,
 }
 
 #[derive(Default)]
@@ -231,6 +233,13 @@ impl Taps {
         }
     }
 
+    /// Returns when all watchers have gone, which `close` asks them to.
+    pub async fn all_gone(&self) {
+        while self.is_watched() {
+            self.gone.notified().await;
+        }
+    }
+
     /// How many are open.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -241,6 +250,7 @@ impl Taps {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.taps.retain(|other| !Arc::ptr_eq(other, tap));
         self.count.store(open.taps.len(), Ordering::Relaxed);
+        self.gone.notify_one();
     }
 }
 
@@ -347,6 +357,12 @@ impl TapReader {
     pub fn end(&self) -> Option<End> {
         let state = self.tap.state();
         state.end.filter(|_| state.queue.is_empty())
+    }
+
+    /// Nothing more comes beside what waits.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.tap.state().end.is_some()
     }
 
     #[must_use]

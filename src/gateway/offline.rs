@@ -67,7 +67,7 @@ pub(super) fn load(file: &Path) -> Result<(Settings, Report), String> {
     // Whatever else is wrong with the file is for the report.
     if file.try_exists().is_ok_and(|exists| !exists) {
         return Err(format!(
-            "there is no {}: go where it is, or name it with --config FILE",
+            "there is no {}\nhelp: go where it is, or name it with --config FILE",
             file.display()
         ));
     }

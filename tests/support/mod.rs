@@ -14,6 +14,7 @@ pub mod metrics_lint;
 pub mod oracle;
 pub mod process;
 pub mod ratio;
+pub mod running;
 pub mod sim_disk;
 pub mod skip;
 pub mod streams;

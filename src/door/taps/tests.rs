@@ -198,6 +198,8 @@ async fn it_ends_at_its_limit_or_at_the_stop_when_all_was_taken() {
     assert_eq!(topics(&endless).len(), 0);
     let again = taps.open(wanted("#")).err();
     assert_eq!(again, Some(OpenError::Stopping));
+    drop((limited, endless));
+    taps.all_gone().await;
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod bad_folder;
 mod bad_topics;
 mod cli;
 mod cli_bench;
+mod cli_errors;
+mod cli_json;
 mod cli_manual;
 mod cli_tap;
 mod config_bytes;

@@ -15,6 +15,7 @@ pub mod oracle;
 pub mod process;
 pub mod ratio;
 pub mod running;
+pub mod shape;
 pub mod sim_disk;
 pub mod skip;
 pub mod streams;

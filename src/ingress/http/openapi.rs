@@ -19,12 +19,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What only the admin listener says.
-    const OF_ADMIN: [Kind; 6] = [
+    const OF_ADMIN: [Kind; 7] = [
         Kind::ContentType,
         Kind::DropFailed,
         Kind::DropRefused,
         Kind::NoAnswer,
         Kind::ReloadRefused,
+        Kind::Taps,
         Kind::UnknownLane,
     ];
     /// A publish to it is always refused: the topic is empty.

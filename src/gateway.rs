@@ -65,7 +65,7 @@ pub fn run(file: &Path, listens: &dyn Fn(&Settings)) -> Result<(), String> {
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("worker")
         .build()
-        .map_err(|e| format!("can't start threads: {e}"))?;
+        .map_err(|e| explain::system("can't start threads", &e))?;
     let from = From {
         file: file.to_owned(),
         seen,
@@ -82,7 +82,7 @@ struct From {
 
 async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let clock = Clock::system();
-    let hangups = hangups().map_err(|e| format!("can't listen for signals: {e}"))?;
+    let hangups = hangups().map_err(|e| explain::system("can't listen for signals", &e))?;
     let mut listeners = Listeners::bind(&settings.listen).await?;
     // Whoever asks is answered from the start: it may take its time.
     let (control, questions) = admin::control();
@@ -90,11 +90,11 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     let control = control.during(Arc::clone(&startup));
     listeners.serve_health(&control);
     let house = open::open(&settings, &clock, startup.records())?;
-    let stop = stop_on_signal().map_err(|e| format!("can't listen for signals: {e}"))?;
+    let stop = stop_on_signal().map_err(|e| explain::system("can't listen for signals", &e))?;
 
     let started = journal::start(house.journal, house.keeper, Arc::clone(&house.site.disk));
     let (running, handle, receipts) =
-        started.map_err(|e| format!("can't start the journal's threads: {e}"))?;
+        started.map_err(|e| explain::system("can't start the journal's threads", &e))?;
     let receipts = tokio::spawn(journal::send_receipts(receipts));
     let lanes = Lanes::start(house.destinations, &handle, &clock);
     news::start(&lanes, &handle, &clock);

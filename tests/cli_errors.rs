@@ -161,7 +161,6 @@ fn what_a_gateway_refuses_says_what_to_do() {
                 "there is no lane",
                 "lists the lanes",
             ),
-            ("lane drop inbox", 1, "refused (409)", "reload"),
             ("journal verify", 1, "data_dir", "stop that one"),
             ("run", 1, "can't listen on", "write another address"),
             (&server, 4, "nothing is served here", "right listener"),
@@ -179,6 +178,8 @@ fn what_is_wrong_here_says_what_to_do() {
     let file = folder.join("file");
     fs::write(&file, "x").expect("the test's folder is writable");
     let below = format!("man --dir {}/man", file.display());
+    let saved = format!("explain all/x -d x --save={}/case", file.display());
+    let tested = format!("test {}", folder.display());
     let binary = format!("publish all/x -d @{}", folder.display());
     check(
         &gateway,
@@ -250,6 +251,8 @@ fn what_is_wrong_here_says_what_to_do() {
             ),
             ("test", 1, "routes.test.toml", "--save"),
             (&below, 1, "can't write", "--dir"),
+            (&saved, 1, "can't be written", "--save=FILE"),
+            (&tested, 1, "can't be read", "may be read"),
         ],
     );
     let settings = fs::read_to_string(gateway.config()).expect("it was written");

@@ -227,7 +227,12 @@ fn tapping(asked: &Asked) {
     let mut tap = Running::start(asked.gateway.other(&[&words[..], &["--json"]].concat()));
     let lines = tap.lines();
     let mut all = vec![lines.recv_timeout(PATIENCE).expect("it is there")];
-    let headers = [("content-type", "text/plain"), ("causeway-key", "k")];
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = [
+        ("content-type", "text/plain"),
+        ("causeway-key", "k"),
+        ("traceparent", trace),
+    ];
     for (path, headers, body) in [
         ("/v1/topics/all/a", &headers[..], &b"abc"[..]),
         ("/v1/topics/all/a", &headers, b"abcdef"),
@@ -247,7 +252,9 @@ fn tapping(asked: &Asked) {
     answer.expect("an answer");
     all.extend(lines.iter());
     assert_eq!(tap.wait(PATIENCE), 0);
-    asked.hold("tap", &words, &all);
+    let shown = asked.hold("tap", &words, &all);
+    let traced = shown.iter().filter(|line| line["traceparent"] == trace);
+    assert_eq!(traced.count(), 2, "{shown:?}");
 }
 
 fn operating(asked: &mut Asked) {

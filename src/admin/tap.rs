@@ -268,6 +268,10 @@ impl Serialize for MessageLine {
         if let Some(content_type) = &envelope.content_type {
             map.serialize_entry("content_type", content_type)?;
         }
+        if let Some(context) = envelope.trace_context() {
+            let text = context.parent.text();
+            map.serialize_entry("traceparent", &*String::from_utf8_lossy(&text))?;
+        }
         write_payload(&mut map, envelope, self.shown_bytes)?;
         map.end()
     }

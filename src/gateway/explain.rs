@@ -68,6 +68,10 @@ fn log_help(error: &log::OpenError) -> Option<&'static str> {
     }
 }
 
+/// What else the system may say.
+const LOOK_AT_THE_DISK: &str =
+    "see that the disk is well, and that the gateway's user may read and write there";
+
 fn io_help(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(NO_ROOM),
@@ -75,8 +79,14 @@ fn io_help(error: &io::Error) -> Option<&'static str> {
             Some("the gateway's user must be able to write there; or name another data_dir")
         }
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => Some(NO_FOLDER),
-        _ => None,
+        _ => Some(LOOK_AT_THE_DISK),
     }
+}
+
+/// The system gives no threads, signals or sockets.
+pub fn system(what: &str, error: &io::Error) -> String {
+    let help = "see the limits of this user and machine (`ulimit -a`)";
+    with_help(format!("{what}: {error}"), Some(help))
 }
 
 fn with_help(words: String, help: Option<&str>) -> String {

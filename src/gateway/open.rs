@@ -151,7 +151,7 @@ fn faults() -> Result<Faults, String> {
 }
 
 fn seed() -> Result<u64, String> {
-    getrandom::u64().map_err(|e| format!("no random numbers from the system: {e}"))
+    getrandom::u64().map_err(|e| format!("no random numbers from the system: {e}\nhelp: it needs getrandom(2): see what confines it"))
 }
 
 pub fn journal_options(
@@ -233,7 +233,9 @@ fn flush(
     while journal.has_notices() || !settlements.is_empty() {
         let step = journal.step(&mut VecDeque::new(), settlements);
         if let Some(reason) = journal.shared().failure() {
-            return Err(format!("the journal failed: {reason}"));
+            return Err(format!(
+                "the journal failed: {reason}\nhelp: see that its disk is well and has room, and start again"
+            ));
         }
         keeper.step();
         if step.stalled

@@ -102,8 +102,13 @@ pub fn save_case(
     found: &Explanation,
 ) -> Result<PathBuf, String> {
     let to = to.map_or_else(|| beside(file), Path::to_path_buf);
-    append(&to, &to_toml(&case_of(sample, found)))
-        .map_err(|error| format!("the case can't be written to {}: {error}", to.display()))?;
+    append(&to, &to_toml(&case_of(sample, found))).map_err(|error| {
+        format!(
+            "the case can't be written to {}: {error}\nhelp: name a file that may be written \
+                 with --save=FILE",
+            to.display()
+        )
+    })?;
     Ok(to)
 }
 
@@ -130,10 +135,13 @@ fn read(path: &Path) -> Result<String, String> {
             "there is no {shown}\nhelp: name the file of your cases, or let `causeway explain … \
              --save` begin one"
         ),
-        _ => format!("{shown} can't be read: {why}"),
+        _ => format!("{shown} can't be read: {why}\nhelp: name a file that may be read"),
     };
     if fs::metadata(path).map_err(error)?.len() > MAX_CASES_BYTES {
-        return Err(format!("{shown} has more than {MAX_CASES_BYTES} bytes"));
+        return Err(format!(
+            "{shown} has more than {MAX_CASES_BYTES} bytes\nhelp: part it into several, and name \
+             them all"
+        ));
     }
     fs::read_to_string(path).map_err(error)
 }

@@ -44,10 +44,15 @@ fn events(client: &mut Client, stream: &str, count: usize) -> Vec<Value> {
 }
 
 fn event(id: &str, kind: &str) -> Value {
-    json!({"specversion": "1.0", "id": id, "source": "/tests/é".replace('é', "e"), "type": kind,
+    json!({"specversion": "1.0", "id": id, "source": "/tests/e", "type": kind,
            "subject": "an ödd \"one\" %", "time": "2026-01-31T12:00:00.123456789+01:00", "n": -7,
            "flag": true, "text": "7", "partitionkey": "k 1", "datacontenttype": "application/json",
            "data": {"id": id}})
+}
+
+/// Stored, or delivered already.
+fn is_taken(status: u16) -> bool {
+    matches!(status, 200 | 202)
 }
 
 fn structured(client: &mut Client, topic: &str, event: &Value) -> (u16, Value) {
@@ -64,7 +69,7 @@ fn an_event_goes_out_as_it_came_in() {
     let mut gateway = started(ALL_TO_INBOX);
     let mut client = gateway.client(ANSWER_LIMIT);
     let [a, b, c] = ["a", "b", "c"].map(|id| event(id, "t"));
-    assert_eq!(structured(&mut client, "x", &a).0, 202);
+    assert!(is_taken(structured(&mut client, "x", &a).0));
     let list = json!([b, c]).to_string();
     let answer = client.post("/v1/topics/x", &[("content-type", BATCH)], list.as_bytes());
     let answer = String::from_utf8(answer.expect("an answer").body).expect("text");
@@ -118,9 +123,10 @@ fn source_and_id_are_the_identity() {
     let mut client = gateway.client(ANSWER_LIMIT);
     let first = event("1", "t");
     let (status, receipt) = structured(&mut client, "x", &first);
-    assert_eq!((status, &receipt["duplicate"]), (202, &json!(false)));
+    assert!(is_taken(status), "{receipt}");
+    assert_eq!(receipt["duplicate"], false);
     let (status, again) = structured(&mut client, "x", &first);
-    assert!(matches!(status, 200 | 202), "{again}");
+    assert!(is_taken(status), "{again}");
     assert_eq!(
         (&again["duplicate"], &again["position"]),
         (&json!(true), &receipt["position"])
@@ -136,7 +142,7 @@ fn source_and_id_are_the_identity() {
 
     let mut other_source = other_data;
     other_source["source"] = json!("/tests/f");
-    assert_eq!(structured(&mut client, "x", &other_source).0, 202);
+    assert!(is_taken(structured(&mut client, "x", &other_source).0));
 
     // Too long for an id: hashed, and known again.
     let mut long = first;
@@ -162,7 +168,7 @@ fn routes_match_on_attributes() {
     );
     let mut client = gateway.client(ANSWER_LIMIT);
     for (id, kind) in [("1", "order.paid"), ("2", "order.made")] {
-        assert_eq!(structured(&mut client, "x", &event(id, kind)).0, 202);
+        assert!(is_taken(structured(&mut client, "x", &event(id, kind)).0));
     }
     assert_eq!(events(&mut client, "paid", 1), [event("1", "order.paid")]);
     assert_eq!(events(&mut client, "rest", 1), [event("2", "order.made")]);
@@ -180,7 +186,7 @@ fn what_came_as_no_event_goes_out_as_one_made_of_it() {
     let answer = client
         .post("/v1/topics/orders/new", &headers, b"hello")
         .expect("an answer");
-    assert_eq!(answer.status, 202, "{answer}");
+    assert!(is_taken(answer.status), "{answer}");
     let mut made = events(&mut client, "inbox", 1).remove(0);
     let members = made.as_object_mut().expect("an object");
     let id = members.remove("id").expect("an id");

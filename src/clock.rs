@@ -5,6 +5,10 @@
 //! Retries and windows run on `Mono`, which never goes back; `deliver_at`, ttl and what people
 //! read run on `Wall`.
 
+mod rfc3339;
+
+pub use rfc3339::{parse_rfc3339, show_rfc3339};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

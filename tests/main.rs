@@ -10,6 +10,7 @@ mod cli_errors;
 mod cli_json;
 mod cli_manual;
 mod cli_tap;
+mod cloudevents;
 mod config_bytes;
 mod config_errors;
 mod examples;

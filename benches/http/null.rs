@@ -73,6 +73,7 @@ pub fn serve() {
         let front = Nothing(AtomicU64::new(0));
         let router = http::router(
             front,
+            "bench",
             Clock::system(),
             limits,
             Arc::clone(&counters),

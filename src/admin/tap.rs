@@ -5,10 +5,11 @@
 //! bounded by the door's queue, which drops and counts.
 
 use super::Control;
+use crate::clock::show_rfc3339;
 use crate::door::taps::{
     self, Became, Counts, DEFAULT_RATE, End, MAX_RATE, Passed, Share, TapReader,
 };
-use crate::ingress::http::{Base64, Headers, Kind, Problem, show_rfc3339, write_data};
+use crate::ingress::http::{Base64, Headers, Kind, Problem, write_data};
 use crate::message::Envelope;
 use crate::routing::Pattern;
 use axum::body::Body;

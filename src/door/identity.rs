@@ -5,11 +5,8 @@
 //! What lives here: the rules and what their failures mean. Pure. What must not: the dedup window.
 
 use crate::expression::{self, EvalError, Program};
-use crate::message::{Envelope, MessageId, Refusal};
+use crate::message::{Envelope, MAX_ID_BYTES, MessageId, Refusal};
 use crate::routing::Pattern;
-
-/// An id is at most this long, in bytes, whoever gave it: the window keeps millions.
-pub const MAX_ID_BYTES: usize = 256;
 
 /// Within what an id is unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

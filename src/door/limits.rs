@@ -1,7 +1,7 @@
 //! `[limits]`, and what a topic must look like to be published to. Pure.
 
-use super::identity::{MAX_ID_BYTES, too_long};
-use crate::message::{Envelope, MAX_KEY_BYTES, MessageId, Refusal};
+use super::identity::too_long;
+use crate::message::{Envelope, MAX_ID_BYTES, MAX_KEY_BYTES, MessageId, Refusal};
 use crate::routing::PlanLimits;
 
 /// Fixed: room for the longest registered media type with parameters.

@@ -92,6 +92,7 @@ fn page_of(page: stream::Page) -> Page {
     let record = |(offset, record): (u64, stream::StreamRecord)| StreamRecord {
         offset,
         id: record.id,
+        delivery_id: record.delivery_id,
         topic: record.topic,
         key: record.key,
         headers: record.headers,

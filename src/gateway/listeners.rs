@@ -116,6 +116,7 @@ impl Listeners {
         let limits = &settings.limits;
         let in_flight_bytes = usize::try_from(limits.in_flight_bytes).unwrap_or(usize::MAX);
         let door = Door {
+            gateway: &settings.gateway.name,
             limits,
             in_flight: InFlight::new(in_flight_bytes.max(limits.payload_bytes)),
             reception,
@@ -144,6 +145,7 @@ impl Listeners {
 
 /// What all listeners for messages are given.
 struct Door<'a> {
+    gateway: &'a str,
     limits: &'a Limits,
     in_flight: InFlight,
     reception: Reception,
@@ -159,6 +161,7 @@ impl Door<'_> {
         };
         let app = http::router(
             self.reception.clone(),
+            self.gateway,
             self.clock.clone(),
             limits,
             Arc::clone(counters),

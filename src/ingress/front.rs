@@ -70,6 +70,8 @@ pub struct Page {
 pub struct StreamRecord {
     pub offset: u64,
     pub id: String,
+    /// Of this one delivery: what it travels under where ids must not meet.
+    pub delivery_id: String,
     pub topic: String,
     pub key: Option<Bytes>,
     pub headers: Vec<Header>,

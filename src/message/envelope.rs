@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// Fixed: a longer key partitions nothing better.
 pub const MAX_KEY_BYTES: usize = 4096;
 
+/// An id is at most this long, in bytes, whoever gave it: the dedup window keeps millions.
+pub const MAX_ID_BYTES: usize = 256;
+
 /// What was received, as every ingress hands it to the door.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {

@@ -22,7 +22,9 @@ pub use chain::Chain;
 pub use content_type::{JSON, guess_content_type, is_json};
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
-pub use envelope::{Envelope, Extension, Header, MAX_KEY_BYTES, MessageId, Tombstone};
+pub use envelope::{
+    Envelope, Extension, Header, MAX_ID_BYTES, MAX_KEY_BYTES, MessageId, Tombstone,
+};
 pub use generated_id::{generated_id, parse_generated, uuid_prefix};
 pub use headers::Headers;
 pub use ids::{DeliveryId, Epoch, LaneId, LogUuid, Ordinal, Position, RouteId};

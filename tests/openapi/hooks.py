@@ -21,6 +21,7 @@ def described(name):
 
 BATCH_RESULT = described("BatchResult")
 STREAM_RECORD = described("StreamRecord")
+CLOUD_EVENT = described("CloudEvent")
 
 
 @schemathesis.hook
@@ -111,6 +112,8 @@ def each_line_has_its_result(ctx, response, case):
 def each_event_is_a_record(ctx, response, case):
     """What `contentSchema` says of an event's data, which nobody else looks at."""
     if "text/event-stream" in response.headers.get("content-type", [""])[0]:
+        is_cloud_event = (case.query or {}).get("format") == "cloudevents"
+        record = CLOUD_EVENT if is_cloud_event else STREAM_RECORD
         for line in response.content.splitlines():
             if line.startswith(b"data: "):
-                STREAM_RECORD.validate(json.loads(line.removeprefix(b"data: ")))
+                record.validate(json.loads(line.removeprefix(b"data: ")))

@@ -5,8 +5,8 @@ use super::Trigger;
 use crate::admin::Reloaded;
 use crate::admin::status::{ConfigStatus, LastReload};
 use crate::clock::Wall;
+use crate::clock::show_rfc3339;
 use crate::config::Settings;
-use crate::ingress::http::show_rfc3339;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub struct Board(RwLock<Shown>);

@@ -1,30 +1,67 @@
-//! Which of its two forms a client wants a stream in, by `Accept` (RFC 9110, 12.5.1).
+//! Which of its forms a client wants a stream or a record in, by `Accept` (RFC 9110, 12.5.1).
 
+use crate::cloudevents::{BATCH, STRUCTURED};
 use axum::http::{HeaderMap, header};
 
 const EVENTS: &str = "text/event-stream";
-/// What stands for a page, the most specific first.
-const PAGE: [&str; 3] = ["application/json", "application/*", "*/*"];
+/// What stands for a page or a record, the most specific first.
+const JSON: [&str; 3] = ["application/json", "application/*", "*/*"];
 
 /// A quality in thousandths.
 type Quality = u16;
 
-/// True if `text/event-stream` is named and a page isn't wanted more. A wildcard alone means a page.
-pub(super) fn wants_events(headers: &HeaderMap) -> bool {
-    let ranges: Vec<_> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(range)
-        .collect();
-    let quality_of = |wanted: &str| {
-        let named = ranges.iter().find(|(name, _)| name == wanted);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Page,
+    /// Server-sent ones.
+    Events,
+    /// A page, as a list of CloudEvents.
+    CloudEvents,
+}
+
+/// A page, unless another form is named and a page isn't wanted more. A wildcard alone means a page.
+pub(super) fn of_stream(headers: &HeaderMap) -> Form {
+    let accepted = Accepted::of(headers);
+    let page = accepted.json();
+    let [events, cloud_events] = [EVENTS, BATCH].map(|name| accepted.named(name).unwrap_or(0));
+    if events > 0 && events >= page && events >= cloud_events {
+        Form::Events
+    } else if cloud_events > 0 && cloud_events >= page {
+        Form::CloudEvents
+    } else {
+        Form::Page
+    }
+}
+
+/// Whether a record is wanted as a CloudEvent.
+pub(super) fn is_cloud_event(headers: &HeaderMap) -> bool {
+    let accepted = Accepted::of(headers);
+    let event = accepted.named(STRUCTURED).unwrap_or(0);
+    event > 0 && event >= accepted.json()
+}
+
+struct Accepted(Vec<(String, Quality)>);
+
+impl Accepted {
+    fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::ACCEPT).iter();
+        let ranges = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(range);
+        Self(ranges.collect())
+    }
+
+    fn named(&self, wanted: &str) -> Option<Quality> {
+        let named = self.0.iter().find(|(name, _)| name == wanted);
         named.map(|(_, quality)| *quality)
-    };
-    let events = quality_of(EVENTS).unwrap_or(0);
-    let page = PAGE.into_iter().find_map(quality_of).unwrap_or(0);
-    events > 0 && events >= page
+    }
+
+    fn json(&self) -> Quality {
+        JSON.into_iter()
+            .find_map(|name| self.named(name))
+            .unwrap_or(0)
+    }
 }
 
 /// One media range and its quality; none if the quality can't be read. Other parameters don't matter.
@@ -57,13 +94,57 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn wanted(accept: &[&str]) -> bool {
+    fn accepting(accept: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in accept {
             let value = HeaderValue::from_str(value).expect("plain text");
             headers.append(header::ACCEPT, value);
         }
-        wants_events(&headers)
+        headers
+    }
+
+    fn wanted(accept: &[&str]) -> bool {
+        of_stream(&accepting(accept)) == Form::Events
+    }
+
+    #[test]
+    fn cloud_events_are_named_and_not_wanted_less() {
+        for (accept, form) in [
+            ("application/cloudevents-batch+json", Form::CloudEvents),
+            (
+                "Application/CloudEvents-Batch+JSON; charset=utf-8, */*;q=0.1",
+                Form::CloudEvents,
+            ),
+            (
+                "application/cloudevents-batch+json, application/json",
+                Form::CloudEvents,
+            ),
+            (
+                "application/cloudevents-batch+json;q=0.5, application/json",
+                Form::Page,
+            ),
+            ("application/cloudevents-batch+json;q=0", Form::Page),
+            (
+                "application/cloudevents-batch+json, text/event-stream",
+                Form::Events,
+            ),
+            (
+                "application/cloudevents-batch+json, text/event-stream;q=0.9",
+                Form::CloudEvents,
+            ),
+            ("application/cloudevents+json", Form::Page),
+        ] {
+            assert_eq!(of_stream(&accepting(&[accept])), form, "{accept}");
+        }
+        for (accept, is_event) in [
+            ("application/cloudevents+json", true),
+            ("application/cloudevents+json, application/json;q=0.9", true),
+            ("application/cloudevents+json;q=0.9, */*", false),
+            ("application/cloudevents-batch+json", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(is_cloud_event(&accepting(&[accept])), is_event, "{accept}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `POST /v1/batch`: a line, a message; a result line for each, in order.
+//! `POST /v1/batch`: a line, a message; a result line for each, in order. A list of events sent to a topic is
+//! taken the same way: what is said of lines here holds of its events.
 //!
 //! Lines are handed over as they come, so that those of one request share the journal's syncs, and
 //! are answered as they are stored: neither waits for the end of the body. It runs beside the
@@ -9,16 +10,16 @@
 
 use super::body;
 use super::chunks::Chunks;
-use super::coding::{Coding, Decoder, Desk};
+use super::coding::{Coding, Decoder};
 use super::kind::Kind;
-use super::line::Line;
+use super::pieces::{Common, Pieces};
 use super::problem::Problem;
-use super::split::{Cut, Splitter};
+use super::split::Cut;
 use super::{Http, answer, trace};
 use crate::door::Published;
 use crate::ingress::front::Front;
 use crate::ingress::listener;
-use crate::message::{Chain, Refusal, TraceContext};
+use crate::message::{Chain, Envelope, Refusal};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -48,22 +49,40 @@ const RESULT_CHUNK_BYTES: usize = 16 << 10;
 const RESULT_CHUNKS: usize = 64;
 /// Keys of one request that are remembered, because a line of theirs was refused or is in flight.
 const KEYS: usize = 4 * LINES_IN_FLIGHT;
-/// Around the payload in a line, beside the headers: its other members.
-const LINE_OVERHEAD_BYTES: usize = 16 << 10;
-
-/// A line holds a payload as JSON or base64, and text in which every other character is escaped.
-/// One that is more than all bytes in flight would never find room.
-fn line_limit(bodies: &Desk) -> usize {
-    let limit = 2 * bodies.payload_limit + LINE_OVERHEAD_BYTES;
-    limit.min(bodies.in_flight_limit)
-}
 
 pub(super) async fn publish<F: Front>(
     State(http): State<Arc<Http<F>>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let (body, places) = match open(&http, &head.headers, body) {
+    let limit_bytes = http.bodies.json_limit();
+    let common = Common {
+        principal: Arc::clone(&http.principal),
+        source: Arc::clone(&http.source),
+        trace: trace::context(&head.headers),
+    };
+    let pieces = Pieces::lines(limit_bytes, common);
+    begin(http, &head.headers, body, pieces).await
+}
+
+/// A list of events, which have the rest of their envelopes in common.
+pub(super) async fn publish_events<F: Front>(
+    http: Arc<Http<F>>,
+    headers: HeaderMap,
+    body: Body,
+    rest: Envelope,
+) -> Result<Response, Problem> {
+    let pieces = Pieces::events(http.bodies.json_limit(), rest);
+    begin(http, &headers, body, pieces).await
+}
+
+async fn begin<F: Front>(
+    http: Arc<Http<F>>,
+    headers: &HeaderMap,
+    body: Body,
+    pieces: Pieces,
+) -> Result<Response, Problem> {
+    let (body, places) = match open(&http, headers, body) {
         Ok(opened) => opened,
         Err((problem, body)) => {
             body::discard(body).await;
@@ -72,12 +91,11 @@ pub(super) async fn publish<F: Front>(
     };
     let (sender, results) = mpsc::channel(RESULT_CHUNKS);
     let batch = Batch {
-        splitter: Splitter::new(line_limit(&http.bodies)),
+        pieces,
         stop: http.stop.clone(),
         partial: body::empty_share(&http.bodies.in_flight),
         http,
         body,
-        trace: trace::context(&head.headers),
         chains: HashMap::new(),
         keys_are_full: false,
         keys_are_lost: false,
@@ -128,9 +146,7 @@ type Waiting = Pin<Box<dyn Future<Output = LineResult> + Send>>;
 struct Batch<F: Front> {
     http: Arc<Http<F>>,
     body: Chunks,
-    /// That of the request is that of each line.
-    trace: Option<TraceContext>,
-    splitter: Splitter,
+    pieces: Pieces,
     stop: watch::Receiver<bool>,
     chains: HashMap<Bytes, Chain>,
     /// Too many keys had a line refused: lines of others can't be told from theirs any more.
@@ -149,11 +165,13 @@ struct Batch<F: Front> {
 
 impl<F: Front> Batch<F> {
     async fn run(mut self) {
-        let end = self.take_lines().await;
-        if end.is_none()
-            && let Some(cut) = self.splitter.last()
-        {
-            self.take(cut).await;
+        let mut end = self.take_lines().await;
+        if end.is_none() {
+            match self.pieces.last() {
+                Ok(Some(cut)) => self.take(cut).await,
+                Ok(None) => {}
+                Err(problem) => end = Some(problem),
+            }
         }
         while let Some(result) = self.in_flight.next().await {
             self.write(&result).await;
@@ -169,8 +187,11 @@ impl<F: Front> Batch<F> {
     /// All complete lines, until the body ends, or why it can't be read to its end.
     async fn take_lines(&mut self) -> Option<Problem> {
         loop {
-            while let Some(cut) = self.splitter.next() {
+            while let Some(cut) = self.pieces.next() {
                 self.take(cut).await;
+            }
+            if let Some(problem) = self.pieces.fault() {
+                return Some(problem);
             }
             self.hold_partial().await;
             while let Some(Some(result)) = self.in_flight.next().now_or_never() {
@@ -180,7 +201,7 @@ impl<F: Front> Batch<F> {
             tokio::select! {
                 Some(result) = self.in_flight.next() => self.write(&result).await,
                 chunk = self.body.next() => match chunk {
-                    Ok(Some(chunk)) => self.splitter.push(chunk),
+                    Ok(Some(chunk)) => self.pieces.push(chunk),
                     Ok(None) => return None,
                     Err(problem) => return Some(problem),
                 },
@@ -236,7 +257,7 @@ impl<F: Front> Batch<F> {
     /// The line that isn't complete is charged as it grows.
     async fn hold_partial(&mut self) {
         let mut share = self.take_share();
-        let bytes = self.splitter.held_bytes();
+        let bytes = self.pieces.held_bytes();
         match self.room(&mut share, bytes).await {
             Ok(()) if bytes > 0 => self.partial = share,
             Ok(()) => {}
@@ -244,33 +265,23 @@ impl<F: Front> Batch<F> {
                 // Its key isn't read, so it may be that of any line behind it.
                 self.keys_are_lost = true;
                 self.no_room = Some(problem);
-                self.splitter.skip();
+                self.pieces.skip();
             }
         }
     }
 
     /// The line is refused for now: what is behind it of its key waits for it.
     fn hold_back_key(&mut self, line: &[u8]) {
-        let key = Line::read(line).and_then(|line| line.key());
-        if let Ok(Some(key)) = key {
+        if let Some(key) = self.pieces.key(line) {
             self.chain(key).break_at_hand_over(true);
         }
     }
 
     fn hand_over(&mut self, line: &[u8], share: OwnedSemaphorePermit) -> Waiting {
-        let http = Arc::clone(&self.http);
-        let line = match Line::read(line) {
-            Ok(line) => line,
-            Err(problem) => return failed(problem),
-        };
-        let key = line.key();
-        let envelope = line.envelope(&http.principal, &http.source);
-        let chain = key.ok().flatten().map(|key| self.chain(key));
-        let envelope = match envelope {
-            Ok(mut envelope) => {
-                envelope.came_with(self.trace.clone());
-                envelope
-            }
+        let piece = self.pieces.read(line);
+        let chain = piece.key.map(|key| self.chain(key));
+        let envelope = match piece.envelope {
+            Ok(envelope) => envelope,
             Err(problem) => {
                 if let Some(chain) = chain {
                     chain.break_at_hand_over(false);
@@ -278,7 +289,7 @@ impl<F: Front> Batch<F> {
                 return failed(problem);
             }
         };
-        let published = http.front.publish(envelope, chain);
+        let published = self.http.front.publish(envelope, chain);
         Box::pin(async move {
             let result = published.await;
             drop(share);
@@ -304,9 +315,9 @@ impl<F: Front> Batch<F> {
     }
 
     fn too_long(&self) -> Problem {
-        let limit = line_limit(&self.http.bodies);
+        let limit = self.http.bodies.json_limit();
         Refusal::TooLarge {
-            what: "the line",
+            what: self.pieces.what(),
             // At least: it isn't read to its end.
             actual: limit + 1,
             limit,

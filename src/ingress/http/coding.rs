@@ -28,6 +28,9 @@ const DECODED_AT_ONCE: usize = 8;
 /// So many bytes are read or written between two polls, so that other requests get their turn.
 const STEP_BYTES: usize = 64 << 10;
 
+/// Around a payload in a line or an event, beside the headers: its other members.
+const JSON_OVERHEAD_BYTES: usize = 16 << 10;
+
 const ACCEPTED: &str = "gzip, zstd";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,32 +189,49 @@ impl Desk {
         }
     }
 
-    /// A body as its sender meant it. Its share of the bytes in flight covers what is larger, the
-    /// coded or the decoded form; both are in memory only while it has a place to be decoded.
-    pub(super) async fn receive(&self, body: Body, coding: Coding) -> Result<Received, Problem> {
-        let Some(decoder) = Decoder::new(coding)? else {
-            return body::receive(body, self.payload_limit, &self.in_flight).await;
-        };
-        let coded = body::receive_coded(body, self.payload_limit, &self.in_flight).await?;
-        let _place = self.decoding.acquire().await;
-        self.decode(decoder, coded).await
+    /// Of what holds a payload as JSON: as JSON or base64, or as text in which every other character is
+    /// escaped. What is more than all bytes in flight would never find room.
+    pub(super) fn json_limit(&self) -> usize {
+        let limit = 2 * self.payload_limit + JSON_OVERHEAD_BYTES;
+        limit.min(self.in_flight_limit)
     }
 
-    async fn decode(&self, mut decoder: Decoder, coded: Received) -> Result<Received, Problem> {
+    /// A body as its sender meant it. Its share of the bytes in flight covers what is larger, the
+    /// coded or the decoded form; both are in memory only while it has a place to be decoded.
+    pub(super) async fn receive(
+        &self,
+        body: Body,
+        coding: Coding,
+        limit: usize,
+    ) -> Result<Received, Problem> {
+        let Some(decoder) = Decoder::new(coding)? else {
+            return body::receive(body, limit, &self.in_flight).await;
+        };
+        let coded = body::receive_coded(body, limit, &self.in_flight).await?;
+        let _place = self.decoding.acquire().await;
+        self.decode(decoder, coded, limit).await
+    }
+
+    async fn decode(
+        &self,
+        mut decoder: Decoder,
+        coded: Received,
+        limit: usize,
+    ) -> Result<Received, Problem> {
         let Received { payload, mut share } = coded;
         let mut decoded = Vec::new();
         let mut rest = &payload[..];
         loop {
             let start = decoded.len();
             // One byte more than may be, to see that there is one.
-            let room = (self.payload_limit + 1 - start).min(STEP_BYTES);
+            let room = (limit + 1 - start).min(STEP_BYTES);
             decoded.resize(start + room, 0);
             let input = &rest[..rest.len().min(STEP_BYTES)];
             let step = decoder.step(input, &mut decoded[start..])?;
             decoded.truncate(start + step.written);
             rest = &rest[step.read..];
-            if decoded.len() > self.payload_limit {
-                return Err(too_large(decoded.len(), self.payload_limit));
+            if decoded.len() > limit {
+                return Err(too_large(decoded.len(), limit));
             }
             grow_share(&mut share, decoded.len(), &self.in_flight)?;
             if rest.is_empty() && step.written < room {

@@ -9,8 +9,9 @@
 //! event for each item, where one write can carry a page of them, and would not end at the stop.
 
 use super::kind::Kind;
+use super::page::{self, Shape};
 use super::problem::Problem;
-use super::{Counters, Http, page};
+use super::{Counters, Http};
 use crate::ingress::front::{Front, Page, ReadError, Start, StreamRead};
 use crate::ingress::listener;
 use axum::body::Body;
@@ -69,6 +70,8 @@ pub(super) struct Wanted {
     pub(super) from: Start,
     /// So many events, then the end.
     pub(super) limit: Option<u64>,
+    /// Their data are CloudEvents.
+    pub(super) as_cloud_events: bool,
 }
 
 /// Where a client that comes back goes on: behind `Last-Event-ID`, if it has one.
@@ -111,7 +114,8 @@ pub(super) async fn head<F: Front>(
     http: Arc<Http<F>>,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
-    read(&http, &wanted.name, wanted.from, 1).await?;
+    let shape = http.shape(wanted.as_cloud_events);
+    read(&http, &wanted.name, wanted.from, 1, shape).await?;
     Ok(answer(EventBody::<F> { step: None }))
 }
 
@@ -162,6 +166,7 @@ struct Events<F> {
     from: Start,
     /// How many events are still to come.
     left: u64,
+    as_cloud_events: bool,
     /// Read already, and not yet sent.
     ready: Option<Bytes>,
     _place: Place,
@@ -175,6 +180,7 @@ impl<F: Front> Events<F> {
             name: wanted.name,
             from: wanted.from,
             left: wanted.limit.unwrap_or(u64::MAX),
+            as_cloud_events: wanted.as_cloud_events,
             ready: None,
             _place: place,
         }
@@ -218,7 +224,8 @@ impl<F: Front> Events<F> {
 
     /// The events that are there now; empty if none is.
     async fn read(&mut self) -> Result<Bytes, ReadError> {
-        let read = read(&self.http, &self.name, self.from, self.left).await?;
+        let shape = self.http.shape(self.as_cloud_events);
+        let read = read(&self.http, &self.name, self.from, self.left, shape).await?;
         self.from = Start::Offset(read.next);
         self.left -= read.count;
         Ok(read.events)
@@ -239,6 +246,7 @@ async fn read<F: Front>(
     name: &str,
     from: Start,
     left: u64,
+    shape: Shape<'_>,
 ) -> Result<Read, ReadError> {
     let turn = http.events.reads.acquire().await;
     let _turn = turn.expect("the semaphore is never closed");
@@ -250,7 +258,7 @@ async fn read<F: Front>(
     };
     let page = http.front.read_stream(name, read).await?;
     Ok(Read {
-        events: written(&page).into(),
+        events: written(&page, shape).into(),
         count: page.records.len() as u64,
         next: page.next,
     })
@@ -265,12 +273,12 @@ async fn reaches<F: Front>(front: &F, name: &str, from: Start) {
 
 /// A page as events. A line break in a payload's JSON can only stand between its tokens, where a
 /// space means the same; in an event it would end the line.
-fn written(page: &Page) -> Vec<u8> {
+fn written(page: &Page, shape: Shape<'_>) -> Vec<u8> {
     let mut events = Vec::new();
     for record in &page.records {
         write!(events, "id: {}\ndata: ", record.offset).expect("memory takes all");
         let start = events.len();
-        page::write_record(record, &mut events);
+        page::write(record, shape, &mut events);
         for byte in &mut events[start..] {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';
@@ -331,6 +339,7 @@ mod tests {
         let record = |offset, content_type: &str, payload: &'static [u8]| StreamRecord {
             offset,
             id: "i".into(),
+            delivery_id: "d".into(),
             topic: "a".into(),
             key: None,
             headers: Vec::new(),
@@ -353,7 +362,7 @@ mod tests {
             )
         };
         assert_eq!(
-            String::from_utf8(written(&page)).expect("JSON is UTF-8"),
+            String::from_utf8(written(&page, Shape::Record)).expect("JSON is UTF-8"),
             event(7, "application/json", r#"{  "a": 1}"#) + &event(8, "text/plain", r#""b\nc\r""#)
         );
     }

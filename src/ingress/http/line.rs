@@ -1,9 +1,11 @@
-//! A line of a batch → an envelope. Pure and strict, as the heads of single publishes are.
+//! A line of a batch → an envelope. Pure and strict, as the heads of single publishes are. A line's message may be
+//! an event.
 //!
 //! What a stream's page shows of a record can be sent as a line: `key_base64`, and headers whose value
 //! is `{"base64": …}` or a list, are read as `page` writes them.
 
 use super::problem::Problem;
+use crate::cloudevents::{self, Draft, Mode};
 use crate::message::{Envelope, Header, MessageId, is_json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -66,6 +68,17 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Its key, or that of the event in it, as far as they can be read.
+    pub(super) fn key_of_all(&self) -> Option<Bytes> {
+        if let Ok(Some(key)) = self.key() {
+            return Some(key);
+        }
+        let is_event = Mode::of(self.content_type.as_deref()?) == Ok(Some(Mode::Structured));
+        let data = self.data.filter(|_| is_event)?;
+        let draft = Draft::read(data.get().as_bytes()).ok()?;
+        draft.key().map(Bytes::from)
+    }
+
     /// The envelope of a line that came from this principal.
     pub(super) fn envelope(
         self,
@@ -79,7 +92,7 @@ impl<'a> Line<'a> {
             Some(id) => MessageId::Publisher(id),
             None => MessageId::None,
         };
-        Ok(Envelope {
+        let envelope = Envelope {
             principal: Arc::clone(principal),
             source: Arc::clone(source),
             topic: self.topic,
@@ -92,7 +105,8 @@ impl<'a> Line<'a> {
             deliver_at: None,
             expires_at: None,
             extensions: Vec::new(),
-        })
+        };
+        Ok(cloudevents::take_in(envelope)?)
     }
 
     fn payload(&self) -> Result<(Bytes, Option<String>), Problem> {
@@ -293,6 +307,7 @@ mod tests {
         let record = StreamRecord {
             offset: 0,
             id: "i".into(),
+            delivery_id: "d".into(),
             topic: "a/b".into(),
             key: Some(Bytes::from_static(b"\xff")),
             headers: vec![

@@ -6,9 +6,11 @@
 mod accept;
 mod answer;
 mod app;
+mod array;
 mod batch;
 mod body;
 mod chunks;
+mod cloudevents;
 mod coding;
 mod counters;
 mod events;
@@ -16,6 +18,7 @@ mod kind;
 mod line;
 mod openapi;
 mod page;
+mod pieces;
 mod problem;
 mod refused;
 mod request;
@@ -31,7 +34,6 @@ pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};
 pub use kind::Kind;
 pub(crate) use page::{Base64, Headers, write_data};
 pub use problem::Problem;
-pub use time::show_rfc3339;
 
 use crate::clock::Clock;
 use crate::ingress::front::Front;
@@ -45,6 +47,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use cloudevents::Form;
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -73,6 +76,8 @@ pub struct Limits {
 struct Http<F> {
     front: F,
     clock: Clock,
+    /// The gateway's name: where events come from that are made here.
+    gateway: Arc<str>,
     bodies: coding::Desk,
     principal: Arc<str>,
     source: Arc<str>,
@@ -84,9 +89,21 @@ struct Http<F> {
     stop: watch::Receiver<bool>,
 }
 
+impl<F> Http<F> {
+    fn shape(&self, as_cloud_events: bool) -> page::Shape<'_> {
+        match as_cloud_events {
+            true => page::Shape::CloudEvent {
+                gateway: &self.gateway,
+            },
+            false => page::Shape::Record,
+        }
+    }
+}
+
 /// All that this listener answers, ready for `serve`.
 pub fn router<F: Front>(
     front: F,
+    gateway: &str,
     clock: Clock,
     limits: Limits,
     counters: Arc<Counters>,
@@ -95,6 +112,7 @@ pub fn router<F: Front>(
     let http = Arc::new(Http {
         front,
         clock,
+        gateway: gateway.into(),
         bodies: coding::Desk::new(&limits),
         principal: ANONYMOUS.into(),
         source: SOURCE.into(),
@@ -121,6 +139,7 @@ pub fn router<F: Front>(
         .route("/v1/messages", get(message_by_id::<F>))
         .route("/v1/messages/{position}", get(message_at::<F>))
         .route("/v1/streams/{name}", get(stream::read::<F>))
+        .route("/v1/streams/{name}/{offset}", get(stream::read_one::<F>))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(http);
@@ -148,28 +167,51 @@ pub(crate) async fn no_such_method() -> Problem {
 
 async fn publish<F: Front>(http: Arc<Http<F>>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let (mut envelope, coding) = match read_head(&http, &head) {
+    let Head {
+        envelope,
+        form,
+        coding,
+    } = match Head::read(&http, &head) {
         Ok(read) => read,
         Err(problem) => {
             body::discard(body).await;
             return Err(problem);
         }
     };
-    let received = http.bodies.receive(body, coding).await?;
-    envelope.payload = Ok(received.payload);
+    let limit = match form {
+        Form::Payload | Form::Data(_) => http.bodies.payload_limit,
+        Form::Event(_) => http.bodies.json_limit(),
+        Form::Events => return batch::publish_events(http, head.headers, body, envelope).await,
+    };
+    drop(head);
+    let received = http.bodies.receive(body, coding, limit).await?;
+    let envelope = form.filled(envelope, received.payload)?;
     hand_over(http, envelope, received.share).await
 }
 
-/// The envelope, without its payload, and the payload's coding.
-fn read_head<F>(http: &Http<F>, head: &Parts) -> Result<(Envelope, coding::Coding), Problem> {
-    let envelope = request::envelope(
-        head.uri.path(),
-        &head.headers,
-        &http.principal,
-        &http.source,
-        http.clock.wall(),
-    )?;
-    Ok((envelope, coding::Coding::of(&head.headers)?))
+/// What a publish's head says.
+struct Head {
+    /// Without the payload.
+    envelope: Envelope,
+    form: Form,
+    coding: coding::Coding,
+}
+
+impl Head {
+    fn read<F>(http: &Http<F>, head: &Parts) -> Result<Self, Problem> {
+        let envelope = request::envelope(
+            head.uri.path(),
+            &head.headers,
+            &http.principal,
+            &http.source,
+            http.clock.wall(),
+        )?;
+        Ok(Self {
+            form: Form::of(&head.headers, envelope.content_type.as_deref())?,
+            envelope,
+            coding: coding::Coding::of(&head.headers)?,
+        })
+    }
 }
 
 async fn hand_over<F: Front>(

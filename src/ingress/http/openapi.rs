@@ -19,8 +19,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What only the admin listener says.
-    const OF_ADMIN: [Kind; 7] = [
-        Kind::ContentType,
+    const OF_ADMIN: [Kind; 6] = [
         Kind::DropFailed,
         Kind::DropRefused,
         Kind::NoAnswer,

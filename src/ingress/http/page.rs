@@ -6,7 +6,8 @@
 //! or `key_base64`. Headers are an object in order of first appearance: a value is text, or
 //! `{"base64": …}` if it isn't UTF-8, or the list of its values where the name repeats.
 
-use super::time::show_rfc3339;
+use crate::clock::show_rfc3339;
+use crate::cloudevents::{self, Event, Made};
 use crate::ingress::front::{Page, StreamRecord};
 use crate::message::{Header, is_json};
 use base64::display::Base64Display;
@@ -15,9 +16,52 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+/// What records are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape<'a> {
+    Record,
+    /// In the JSON format, those that are made from this gateway.
+    CloudEvent {
+        gateway: &'a str,
+    },
+}
+
 /// The page as the body of its answer.
-pub(super) fn to_json(page: &Page) -> Vec<u8> {
-    serde_json::to_vec(&PageBody(page)).expect("keys are text and nothing fails by itself")
+pub(super) fn to_json(page: &Page, shape: Shape<'_>) -> Vec<u8> {
+    match shape {
+        Shape::Record => {
+            serde_json::to_vec(&PageBody(page)).expect("keys are text and nothing fails by itself")
+        }
+        Shape::CloudEvent { gateway } => {
+            let records = page.records.iter();
+            let events: Vec<Event> = records.map(|record| to_event(record, gateway)).collect();
+            let mut json = Vec::new();
+            cloudevents::write_batch(&events, &mut json);
+            json
+        }
+    }
+}
+
+/// One of them.
+pub(super) fn write(record: &StreamRecord, shape: Shape<'_>, to: &mut Vec<u8>) {
+    match shape {
+        Shape::Record => write_record(record, to),
+        Shape::CloudEvent { gateway } => to_event(record, gateway).write(to),
+    }
+}
+
+/// The event that it came as, or one made of it.
+pub(super) fn to_event(record: &StreamRecord, gateway: &str) -> Event {
+    cloudevents::of_record(&Made {
+        id: &record.delivery_id,
+        gateway,
+        topic: &record.topic,
+        time: record.time,
+        key: record.key.as_deref(),
+        headers: &record.headers,
+        content_type: record.content_type.as_deref(),
+        payload: record.payload.as_ref().ok(),
+    })
 }
 
 /// One record, as it stands in a page.
@@ -140,6 +184,7 @@ mod tests {
         StreamRecord {
             offset: 4,
             id: "i".into(),
+            delivery_id: "d".into(),
             topic: "a/b".into(),
             key: None,
             headers: Vec::new(),
@@ -150,10 +195,11 @@ mod tests {
     }
 
     fn shown(record: StreamRecord) -> String {
-        let json = to_json(&Page {
+        let page = Page {
             records: vec![record],
             next: 5,
-        });
+        };
+        let json = to_json(&page, Shape::Record);
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 

@@ -2,9 +2,9 @@
 //! read is refused with the name of the header, never guessed.
 
 use super::problem::Problem;
-use super::time::{parse_duration, parse_rfc3339};
+use super::time::parse_duration;
 use super::trace;
-use crate::clock::Wall;
+use crate::clock::{Wall, parse_rfc3339};
 use crate::message::{Envelope, Header, MessageId};
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Where topics stand in the path of a publish.
 pub(super) const TOPICS: &str = "/v1/topics/";
 
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const KEY: &str = "causeway-key";
 const PRIORITY: &str = "causeway-priority";
 const DELAY: &str = "causeway-delay";

@@ -1,6 +1,7 @@
 //! The listener over real sockets, with a scripted front in place of the door.
 
 mod batch;
+mod cloudevents;
 mod coded;
 mod counted;
 mod events;

@@ -265,7 +265,9 @@ async fn a_bomb_stops_at_the_limit() {
         // Room for the coded form, and for one payload only.
         let desk = desk(2 << 20, 2 << 20);
         assert!(bomb.len() < 2 << 20, "{coding:?}: {}", bomb.len());
-        let refused = desk.receive(Body::from(bomb), coding).await;
+        let refused = desk
+            .receive(Body::from(bomb), coding, desk.payload_limit)
+            .await;
         let problem = refused.err().expect("too large");
         assert_eq!(
             (problem.status.as_u16(), problem.kind),
@@ -295,12 +297,16 @@ async fn the_share_covers_what_is_larger() {
     ] {
         // Just what one payload needs.
         let desk = desk(LIMIT, LIMIT);
-        let received = desk.receive(Body::from(coded.clone()), coding).await;
+        let received = desk
+            .receive(Body::from(coded.clone()), coding, desk.payload_limit)
+            .await;
         let received = received.expect("it fits");
         assert!(received.payload == content[..]);
         assert_eq!(received.share.num_permits(), LIMIT);
         assert_eq!(desk.in_flight.available_permits(), 0);
-        let another = desk.receive(Body::from(coded), coding).await;
+        let another = desk
+            .receive(Body::from(coded), coding, desk.payload_limit)
+            .await;
         assert_eq!(another.err().expect("no room").kind, Kind::InFlightFull);
     }
 }
@@ -309,7 +315,8 @@ async fn the_share_covers_what_is_larger() {
 async fn others_have_their_turn_while_a_body_is_decoded() {
     let desk = desk(LIMIT, LIMIT);
     let coded = gzip_of(&vec![7_u8; LIMIT]);
-    let mut decoding = std::pin::pin!(desk.receive(Body::from(coded), Coding::Gzip));
+    let mut decoding =
+        std::pin::pin!(desk.receive(Body::from(coded), Coding::Gzip, desk.payload_limit));
     let mut turns = 0;
     let received = std::future::poll_fn(|cx| {
         turns += 1;

@@ -22,7 +22,7 @@ async fn post(running: &Running, headers: &str, body: &[u8]) -> Answer {
 }
 
 /// The result lines; the answer as a whole is always 200.
-fn results(answer: &Answer) -> Vec<Value> {
+pub(super) fn results(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.head);
     assert!(answer.head.contains("content-type: application/x-ndjson"));
     let lines = unchunked(&answer.body);
@@ -49,7 +49,7 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
     }
 }
 
-fn statuses(results: &[Value]) -> Vec<u64> {
+pub(super) fn statuses(results: &[Value]) -> Vec<u64> {
     results
         .iter()
         .map(|r| r["status"].as_u64().expect("a number"))

@@ -118,6 +118,7 @@ impl Front for Arc<Script> {
         let record = |offset| StreamRecord {
             offset,
             id: format!("m{offset}"),
+            delivery_id: format!("d{offset}"),
             topic: "a".into(),
             key: None,
             headers: Vec::new(),
@@ -172,6 +173,7 @@ pub(super) fn house() -> House {
     };
     let app = router(
         Arc::clone(&script),
+        "edge-1",
         Clock::manual(NOW),
         limits,
         Arc::clone(&counters),

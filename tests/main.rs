@@ -5,6 +5,7 @@ mod support;
 mod bad_folder;
 mod bad_topics;
 mod cli;
+mod clients;
 mod config_bytes;
 mod config_errors;
 mod examples;

@@ -1,52 +1,16 @@
 //! Over HTTP.
 
-use super::{
-    ANSWER_LIMIT, Client, Door, Gateway, PATIENCE, SocketAddr, TcpStream, Write, built, built_in,
-    insists, is_there, metrics, skipped, source, wait_until,
-};
+use super::{Client, Door, built, built_in, insists, is_there, skipped, source};
 use std::process::Command;
 
 /// How many snippets the page has of it.
 pub(super) const LANGUAGES: usize = 6;
 
-struct Http;
-
-impl Door for Http {
-    fn url(&self, gateway: &Gateway) -> String {
-        format!("http://{}", gateway.http)
-    }
-
-    fn address(&self, gateway: &Gateway) -> SocketAddr {
-        gateway.http
-    }
-
-    fn fill(&self, gateway: &Gateway) -> TcpStream {
-        let mut connection = TcpStream::connect(gateway.http).expect("it listens");
-        let head = "POST /v1/topics/orders/held HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1024\r\n\r\n";
-        let body = [b'x'; 1000];
-        let sent = connection.write_all(&[head.as_bytes(), &body].concat());
-        sent.expect("it listens");
-        // The room is taken as soon as somebody else is told so.
-        let mut other = gateway.client(ANSWER_LIMIT);
-        wait_until(PATIENCE, "the room is taken", || {
-            let answer = other.post("/v1/topics/nowhere", &[], &body);
-            answer.is_ok_and(|answer| answer.status == 503)
-        });
-        connection
-    }
-
-    fn refused(&self, gateway: &Gateway) -> f64 {
-        let page = gateway.health_client().get("/metrics").expect("it runs");
-        let text = String::from_utf8(page.body).expect("text");
-        let samples = metrics::parse(&text).unwrap_or_else(|e| panic!("{e}"));
-        let is_it = |s: &&metrics::Sample| {
-            s.name == "causeway_http_problems_total"
-                && s.labels.get("type").is_some_and(|t| t == "in-flight-full")
-        };
-        // One of them was ours, to see that the room is taken.
-        samples.iter().find(is_it).map_or(0.0, |s| s.value - 1.0)
-    }
-}
+const HTTP: Door = Door {
+    url: |gateway| format!("http://{}", gateway.http),
+    address: |gateway| gateway.http,
+    no_room: "in-flight-full",
+};
 
 #[test]
 fn python() {
@@ -54,7 +18,7 @@ fn python() {
         return skipped("clients::http::python", "no python3");
     }
     insists(
-        &Http,
+        &HTTP,
         &Client::new("python3", &[&source("python/publish.py")]),
     );
 }
@@ -72,7 +36,7 @@ fn go() {
             .arg(&program)
             .arg("."),
     );
-    insists(&Http, &Client::new(program, &[]));
+    insists(&HTTP, &Client::new(program, &[]));
 }
 
 #[test]
@@ -80,7 +44,7 @@ fn node() {
     if !is_there("node", "--version") {
         return skipped("clients::http::node", "no node");
     }
-    insists(&Http, &Client::new("node", &[&source("node/publish.mjs")]));
+    insists(&HTTP, &Client::new("node", &[&source("node/publish.mjs")]));
 }
 
 #[test]
@@ -88,7 +52,7 @@ fn java() {
     if !is_there("java", "-version") {
         return skipped("clients::http::java", "no java");
     }
-    insists(&Http, &Client::new("java", &[&source("java/Publish.java")]));
+    insists(&HTTP, &Client::new("java", &[&source("java/Publish.java")]));
 }
 
 #[test]
@@ -100,7 +64,7 @@ fn rust() {
             .args(["build", "--locked", "--target-dir"])
             .arg(&folder),
     );
-    insists(&Http, &Client::new(folder.join("debug/publish"), &[]));
+    insists(&HTTP, &Client::new(folder.join("debug/publish"), &[]));
 }
 
 #[test]
@@ -108,5 +72,5 @@ fn curl() {
     if !is_there("curl", "--version") || !is_there("bash", "--version") {
         return skipped("clients::http::curl", "no curl, or no bash");
     }
-    insists(&Http, &Client::new("bash", &[&source("curl/publish.sh")]));
+    insists(&HTTP, &Client::new("bash", &[&source("curl/publish.sh")]));
 }

@@ -1,13 +1,14 @@
 //! The clients of docs/clients.md, each in its own language, against a real gateway: what is refused for now is sent
 //! again under the same id, while the gateway is busy, gone, silent and back; then it stands there once.
 
+mod grpc;
 mod http;
 
 use crate::support::process::{Gateway, program};
 use crate::support::skip::skipped;
 use crate::support::streams::stream_ids;
+use crate::support::tools;
 use crate::support::wait::{wait_for, wait_until};
-use crate::support::{metrics, tools};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -45,24 +46,25 @@ to = ["picky"]
 ack = "delivered"
 "##;
 const TOPIC: &str = "orders/new";
+/// To see that a body is being read; each of them takes less than a millisecond.
+const PROBES: usize = 200;
 const ID: &str = "order-1";
 const PAYLOAD: &str = r#"{"total": 12, "note": "too long for the room that is left"}"#;
 
 /// A door of the gateway, as a client of it sees it.
-trait Door {
+struct Door {
     /// What the client is told: where the gateway is.
-    fn url(&self, gateway: &Gateway) -> String;
-    fn address(&self, gateway: &Gateway) -> SocketAddr;
-    /// Takes the room for payloads until it is dropped.
-    fn fill(&self, gateway: &Gateway) -> TcpStream;
-    /// How often the door has refused for want of that room.
-    fn refused(&self, gateway: &Gateway) -> f64;
+    url: fn(&Gateway) -> String,
+    address: fn(&Gateway) -> SocketAddr,
+    /// What a client says that finds no room for its payload.
+    no_room: &'static str,
 }
 
 /// What starts a client: a program and its first words.
 struct Client {
     program: PathBuf,
     words: Vec<String>,
+    variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Client {
@@ -70,13 +72,22 @@ impl Client {
         Self {
             program: program.into(),
             words: words.iter().map(|word| (*word).to_owned()).collect(),
+            variables: Vec::new(),
         }
     }
 
-    fn start(&self, url: &str, topic: &str, payload: &str, said: &Path) -> Running {
+    fn with(mut self, variable: &'static str, value: PathBuf) -> Self {
+        self.variables.push((variable, value));
+        self
+    }
+
+    /// `what`: topic, id and payload.
+
+    fn start(&self, url: &str, what: [&str; 3], said: &Path) -> Running {
         let output = File::create(said).expect("the test's folder is writable");
         let mut command = Command::new(&self.program);
-        command.args(&self.words).args([url, topic, ID, payload]);
+        command.args(&self.words).arg(url).args(what);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         without_proxies(&mut command);
         let child = command
             .stdin(Stdio::null())
@@ -125,45 +136,82 @@ impl Drop for Running {
 }
 
 /// All that a client meets.
-fn insists(door: &impl Door, client: &Client) {
+fn insists(door: &Door, client: &Client) {
     let mut gateway = Gateway::new(&program(), SETTINGS);
     gateway.start().unwrap_or_else(|why| panic!("{why}"));
-    let url = door.url(&gateway);
+    let url = (door.url)(&gateway);
     let said = gateway.folder().join("client");
 
-    let holder = door.fill(&gateway);
-    let mut running = client.start(&url, TOPIC, PAYLOAD, &said);
-    wait_until(PATIENCE, "the client is refused", || {
+    let holder = fill(&gateway);
+    let mut running = client.start(&url, [TOPIC, ID, PAYLOAD], &said);
+    wait_for(PATIENCE, || {
         assert!(running.runs(), "it gave up: {}", running.said());
-        door.refused(&gateway) > 0.0
+        let words = running.said();
+        words.contains(door.no_room).then_some(()).ok_or(words)
     });
     gateway.kill();
     drop(holder);
-    ask_and_say_nothing(door.address(&gateway), &mut running);
+    ask_and_say_nothing((door.address)(&gateway), &mut running);
     gateway.start().unwrap_or_else(|why| panic!("{why}"));
     let (status, words) = running.end();
     assert!(status.success(), "{words}");
+    wait_until(PATIENCE, "it is delivered", || {
+        !stream_ids(&gateway, "inbox").is_empty()
+    });
     assert_eq!(stream_ids(&gateway, "inbox"), [ID], "{words}");
 
-    let finished = |topic: &str, payload: &str| client.start(&url, topic, payload, &said).end();
-    let (status, words) = finished(TOPIC, PAYLOAD);
+    let finished = |what: [&str; 3]| client.start(&url, what, &said).end();
+    let (status, words) = finished([TOPIC, ID, PAYLOAD]);
     assert!(status.success(), "the same again: {words}");
-    let (status, words) = finished(TOPIC, r#"{"total": 13}"#);
+    let (status, words) = finished([TOPIC, ID, r#"{"total": 13}"#]);
     assert!(
         !status.success() && words.contains("refused for good"),
         "another payload: {words}"
     );
-    let (status, words) = finished("nowhere", PAYLOAD);
+    let (status, words) = finished(["nowhere", ID, PAYLOAD]);
     assert!(
         !status.success() && words.contains("refused for good"),
         "no route: {words}"
     );
-    let (status, words) = finished("never", PAYLOAD);
+    let (status, words) = finished(["never", "order-2", PAYLOAD]);
     assert!(
         !status.success() && words.contains("held, not sent again"),
         "dead-lettered: {words}"
     );
-    assert_eq!(stream_ids(&gateway, "inbox"), [ID]);
+    // What is published last is delivered last.
+    assert!(finished([TOPIC, "order-3", PAYLOAD]).0.success());
+    wait_until(PATIENCE, "the last is delivered", || {
+        stream_ids(&gateway, "inbox").len() > 1
+    });
+    assert_eq!(stream_ids(&gateway, "inbox"), [ID, "order-3"]);
+}
+
+/// Takes the room for payloads, until the connection is dropped: its body never ends.
+fn fill(gateway: &Gateway) -> TcpStream {
+    let head =
+        "POST /v1/topics/orders/held HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1024\r\n\r\n";
+    let body = [b'x'; 1000];
+    let mut probe = gateway.client(ANSWER_LIMIT);
+    wait_for(PATIENCE, || {
+        let mut holder = TcpStream::connect(gateway.http).expect("it listens");
+        let sent = holder.write_all(&[head.as_bytes(), &body].concat());
+        sent.expect("it listens");
+        // The room is taken when somebody else is told so. Or the probe came first, and took it from the holder.
+        for _ in 0..PROBES {
+            let told = probe.post("/v1/topics/nowhere", &[], &body);
+            if told.is_ok_and(|told| told.status == 503) && !has_answer(&holder) {
+                return Ok(holder);
+            }
+        }
+        Err("the room isn't taken".to_owned())
+    })
+}
+
+fn has_answer(connection: &TcpStream) -> bool {
+    connection.set_nonblocking(true).expect("a socket can be");
+    let answer = connection.peek(&mut [0; 1]);
+    connection.set_nonblocking(false).expect("a socket can be");
+    answer.is_ok()
 }
 
 /// Takes one request in the gateway's place, and gives no answer.
@@ -206,6 +254,11 @@ fn is_there(program: &str, word: &str) -> bool {
         .is_ok_and(|o| o.status.success())
 }
 
+/// The folder of the gateway's protos.
+fn protos() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")
+}
+
 fn built(command: &mut Command) {
     let output = command
         .output()
@@ -234,5 +287,8 @@ fn the_page_has_each_of_them_as_it_is() {
         checked += 1;
     }
     assert_eq!(checked, page.matches("<!-- tests/clients/").count());
-    assert!(checked >= http::LANGUAGES, "{checked} blocks");
+    assert!(
+        checked >= http::LANGUAGES + grpc::LANGUAGES,
+        "{checked} blocks"
+    );
 }

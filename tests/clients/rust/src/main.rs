@@ -34,7 +34,10 @@ fn publish(url: &str, topic: &str, id: &str, payload: &str) -> Result<Value, Box
             Err(trouble) => (trouble.to_string(), Duration::ZERO),
             Ok(answer) => {
                 let kind = answer.body["type"].as_str().unwrap_or_default();
-                match (answer.status, kind.trim_start_matches("urn:causeway:problem:")) {
+                match (
+                    answer.status,
+                    kind.trim_start_matches("urn:causeway:problem:"),
+                ) {
                     // With "duplicate" an earlier attempt had come through.
                     (200 | 202, _) | (_, "outcome-pending") => return Ok(answer.body),
                     (_, "dead-lettered" | "discarded") => {

@@ -11,6 +11,7 @@ mod cli_json;
 mod cli_manual;
 mod cli_tap;
 mod cloudevents;
+mod clients;
 mod config_bytes;
 mod config_errors;
 mod examples;

@@ -53,6 +53,7 @@ pub struct Gateway {
     prefix: Vec<String>,
     variables: Vec<(String, String)>,
     pub http: SocketAddr,
+    pub grpc: SocketAddr,
     pub health: SocketAddr,
     pub admin: SocketAddr,
     child: Option<Child>,
@@ -66,13 +67,14 @@ impl Gateway {
             .prefix("causeway-test-")
             .tempdir()
             .expect("a folder");
-        let [http, health, admin] = free_addresses();
+        let [http, grpc, health, admin] = free_addresses();
         let gateway = Self {
             folder,
             program: program.to_owned(),
             prefix: Vec::new(),
             variables: Vec::new(),
             http,
+            grpc,
             health,
             admin,
             child: None,
@@ -89,10 +91,11 @@ impl Gateway {
 
     /// What `configure` writes.
     pub fn configured(&self, settings: &str) -> String {
-        let (http, health, admin) = (self.http, self.health, self.admin);
+        let (http, grpc) = (self.http, self.grpc);
+        let (health, admin) = (self.health, self.admin);
         format!(
             "version = 1\n\n[gateway]\ndata_dir = \"{DATA}\"\n\n[listen]\nhttp = \"{http}\"\n\
-             health = \"{health}\"\nadmin = \"{admin}\"\n\n{settings}"
+             grpc = \"{grpc}\"\nhealth = \"{health}\"\nadmin = \"{admin}\"\n\n{settings}"
         )
     }
 

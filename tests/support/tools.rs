@@ -21,7 +21,7 @@ pub fn bin(name: &str) -> Option<PathBuf> {
 }
 
 /// Where `cargo xtask test` says, or has put them in an earlier run.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     let named = env::var_os("CAUSEWAY_TEST_TOOLS").map(PathBuf::from);
     named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"))
 }

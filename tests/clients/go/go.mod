@@ -1,0 +1,3 @@
+module example.invalid/publish
+
+go 1.22

@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 /// Rooms whose children are adapters of one shape, which must not import each other.
 const ADAPTER_ROOMS: [&str; 2] = ["egress", "ingress"];
 /// In them, what all adapters share.
-const SHARED: [(&str, &str); 2] = [("ingress", "front"), ("ingress", "listener")];
+const SHARED: [(&str, &str); 5] = [
+    ("ingress", "front"),
+    ("ingress", "in_flight"),
+    ("ingress", "listener"),
+    ("ingress", "outliving"),
+    ("ingress", "trace"),
+];
 /// More than these is worth a look.
 const LONG_FILE_LINES: usize = 500;
 const LONG_FUNCTION_LINES: usize = 70;

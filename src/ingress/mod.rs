@@ -9,3 +9,4 @@ pub mod http;
 pub mod in_flight;
 pub mod listener;
 pub mod outliving;
+pub mod trace;

@@ -1,6 +1,6 @@
 //! What the listener answers: guarded, dispatched by path, limited, counted.
 
-use super::body::{Arrived, Charged, Silence};
+use super::body::{Arrived, Came, Charged, Silence};
 use super::codec::{self, Raw};
 use super::counters::Method;
 use super::deadline::{self, Count, Limited};
@@ -9,6 +9,7 @@ use super::fault::{self, Fault};
 use super::{batch, look_up, publish, stream, subscribe, v1};
 use crate::ingress::front::Front;
 use crate::ingress::listener::{self, Foreign, Guard, NotForUs, Refused};
+use crate::ingress::trace;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method as Verb, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
@@ -114,11 +115,11 @@ impl<F: Front> App<F> {
         let desk = Arc::clone(&self.desk);
         match method {
             Method::Publish => {
-                let call = move |bytes, arrived| publish::publish(desk, bytes, arrived);
+                let call = move |bytes, came| publish::publish(desk, bytes, came);
                 self.unary(request, message, call).await
             }
             Method::PublishBatch => {
-                let call = move |bytes, arrived| batch::publish_batch(desk, bytes, arrived);
+                let call = move |bytes, came| batch::publish_batch(desk, bytes, came);
                 self.unary(request, batch, call).await
             }
             Method::GetMessage => {
@@ -153,14 +154,14 @@ impl<F: Front> App<F> {
     async fn unary<M, C, A>(&self, request: Request<Body>, limit: usize, call: C) -> Response
     where
         M: prost::Message + 'static,
-        C: FnOnce(Bytes, Arrived) -> A + Send,
+        C: FnOnce(Bytes, Came) -> A + Send,
         A: Future<Output = Result<M, Fault>> + Send + 'static,
     {
         let in_flight = self.desk.limits.in_flight.clone();
-        let (request, arrived) = charged(request, in_flight, Silence::Never);
+        let (request, came) = charged(request, in_flight, Silence::Never);
         let unary = Unary {
             call: Some(call),
-            arrived,
+            came,
         };
         let reply = server::<M>(limit).unary(unary, request).await;
         // A message that the library doesn't read never came to us.
@@ -173,17 +174,17 @@ impl<F: Front> App<F> {
 
     async fn publish_stream(self, request: Request<Body>, limit: usize) -> Response {
         let in_flight = self.desk.limits.in_flight.clone();
-        let (request, arrived) = charged(request, in_flight, Silence::BetweenMessages);
+        let (request, came) = charged(request, in_flight, Silence::BetweenMessages);
         let desk = self.desk;
         let call = BothWays(Some(|messages| {
-            stream::publish_stream(desk, messages, arrived)
+            stream::publish_stream(desk, messages, came)
         }));
         shown(server(limit).streaming(call, request).await)
     }
 
     async fn subscribe(self, request: Request<Body>, limit: usize) -> Response {
         let in_flight = self.desk.limits.in_flight.clone();
-        let (request, _arrived) = charged(request, in_flight, Silence::Never);
+        let (request, _) = charged(request, in_flight, Silence::Never);
         let desk = self.desk;
         let call = OneWay(Some(|bytes| async {
             subscribe::subscribe(desk, codec::read(bytes)?).await
@@ -278,11 +279,14 @@ fn charged(
     request: Request<Body>,
     in_flight: crate::ingress::in_flight::InFlight,
     silence: Silence,
-) -> (Request<Body>, Arrived) {
+) -> (Request<Body>, Came) {
     let arrived = Arrived::default();
-    let of_body = arrived.clone();
-    let request = request.map(|body| Body::new(Charged::new(body, of_body, in_flight, silence)));
-    (request, arrived)
+    let came = Came {
+        arrived: arrived.clone(),
+        trace: trace::context(request.headers()),
+    };
+    let request = request.map(|body| Body::new(Charged::new(body, arrived, in_flight, silence)));
+    (request, came)
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
@@ -320,7 +324,7 @@ fn shown(reply: Reply) -> Response {
 /// One message in, one out.
 struct Unary<C> {
     call: Option<C>,
-    arrived: Arrived,
+    came: Came,
 }
 
 /// Each is made for one call.
@@ -328,7 +332,7 @@ const ONCE: &str = "a call is made once";
 
 impl<M, C, A> UnaryService<Bytes> for Unary<C>
 where
-    C: FnOnce(Bytes, Arrived) -> A,
+    C: FnOnce(Bytes, Came) -> A,
     A: Future<Output = Result<M, Fault>> + Send + 'static,
 {
     type Response = M;
@@ -336,7 +340,7 @@ where
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let call = self.call.take().expect(ONCE);
-        let answer = call(request.into_inner(), self.arrived.clone());
+        let answer = call(request.into_inner(), self.came.clone());
         Box::pin(async move {
             answer
                 .await

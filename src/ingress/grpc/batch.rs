@@ -1,14 +1,14 @@
 //! PublishBatch: many messages, a result for each. All are handed over before any is waited for, so that
 //! they share the journal's syncs.
 
-use super::body::Arrived;
+use super::body::Came;
 use super::desk::Desk;
 use super::fault::Fault;
 use super::{answer, codec, envelope, publish, v1};
 use crate::door::Published;
 use crate::ingress::front::Front;
 use crate::ingress::outliving::Outliving;
-use crate::message::{Chain, Refusal};
+use crate::message::{Chain, Refusal, TraceContext};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ pub(super) const MESSAGES: usize = 10_000;
 pub(super) async fn publish_batch<F: Front>(
     desk: Arc<Desk<F>>,
     request: Bytes,
-    arrived: Arrived,
+    came: Came,
 ) -> Result<v1::PublishBatchResponse, Fault> {
-    let share = arrived.take(request.len(), &desk.limits.in_flight)?;
+    let share = came.arrived.take(request.len(), &desk.limits.in_flight)?;
     count(request.clone())?;
     let all = async move {
-        let begun = hand_over(&desk, request)?;
+        let begun = hand_over(&desk, request, came.trace.as_ref())?;
         let mut results = Vec::with_capacity(begun.len());
         for begun in begun {
             let result = match begun {
@@ -66,6 +66,7 @@ type Begun<A> = Result<A, Fault>;
 fn hand_over<F: Front>(
     desk: &Arc<Desk<F>>,
     request: Bytes,
+    trace: Option<&TraceContext>,
 ) -> Result<Vec<Begun<impl Future<Output = Result<Published, Refusal>> + use<F>>>, Fault> {
     let buffer_bytes = request.len();
     let mut messages = codec::messages(request);
@@ -74,7 +75,7 @@ fn hand_over<F: Front>(
     while let Some(message) = messages.next_message()? {
         let key = codec::key(&message);
         let chain = key.map(|key| chains.entry(key).or_default().clone());
-        begun.push(match envelope::read(desk, message, buffer_bytes) {
+        begun.push(match envelope::read(desk, message, buffer_bytes, trace) {
             Ok(envelope) => Ok(desk.front.publish(envelope, chain)),
             Err(fault) => {
                 // Its key goes no further, though the message never was one.

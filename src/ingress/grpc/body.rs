@@ -6,6 +6,7 @@
 
 use super::fault::Fault;
 use crate::ingress::in_flight::InFlight;
+use crate::message::TraceContext;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -65,6 +66,14 @@ impl Arrived {
         let arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         arrived.is_none()
     }
+}
+
+/// What a call is given beside its messages.
+#[derive(Clone, Debug)]
+pub(super) struct Came {
+    pub arrived: Arrived,
+    /// Of its messages that have none of their own.
+    pub trace: Option<TraceContext>,
 }
 
 /// Whether a client may be silent between two messages.

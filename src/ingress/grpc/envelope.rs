@@ -4,7 +4,8 @@ use super::desk::Desk;
 use super::fault::Fault;
 use super::{codec, v1};
 use crate::clock::{MAX_DURATION_MS, Wall};
-use crate::message::{Envelope, Header, MessageId, Tombstone};
+use crate::cloudevents;
+use crate::message::{Envelope, Header, MessageId, Tombstone, TraceContext};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -17,11 +18,12 @@ pub(super) fn read<F>(
     desk: &Desk<F>,
     bytes: Bytes,
     buffer_bytes: usize,
+    trace: Option<&TraceContext>,
 ) -> Result<Envelope, Fault> {
     let message = codec::read_message(bytes, desk.limits.headers)?;
     let now = desk.clock.wall();
     let keep = |bytes| kept(bytes, buffer_bytes);
-    Ok(Envelope {
+    let mut envelope = cloudevents::take_in(Envelope {
         principal: Arc::clone(&desk.principal),
         source: Arc::clone(&desk.source),
         topic: message.topic,
@@ -40,7 +42,11 @@ pub(super) fn read<F>(
             None => None,
         },
         extensions: Vec::new(),
-    })
+    })?;
+    if trace.is_some() {
+        envelope.came_with(trace.cloned());
+    }
+    Ok(envelope)
 }
 
 fn kept(bytes: Bytes, buffer_bytes: usize) -> Bytes {

@@ -1,5 +1,6 @@
 //! Errors in gRPC's words: a code, a text for people, and details for programs (google.rpc).
 
+use crate::cloudevents::EventError;
 use crate::ingress::front::ReadError;
 use crate::message::Refusal;
 use prost::Message;
@@ -188,6 +189,19 @@ impl From<Refusal> for Fault {
             Refusal::EarlierRefused {
                 is_retriable: false,
             } => Self::new(Code::Aborted, "EARLIER_REFUSED", text),
+        }
+    }
+}
+
+impl From<EventError> for Fault {
+    fn from(error: EventError) -> Self {
+        let text = error.to_string();
+        match error {
+            EventError::Attribute { name, .. } => Self::unreadable(text).with("attribute", name),
+            EventError::Malformed(_) => Self::unreadable(text),
+            EventError::ContentType { .. } => {
+                Self::new(Code::InvalidArgument, "CONTENT_TYPE", text)
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Publish: one message, one receipt.
 
-use super::body::Arrived;
+use super::body::Came;
 use super::desk::Desk;
 use super::fault::Fault;
 use super::{answer, codec, envelope, v1};
@@ -13,12 +13,12 @@ use tonic::Code;
 pub(super) async fn publish<F: Front>(
     desk: Arc<Desk<F>>,
     request: Bytes,
-    arrived: Arrived,
+    came: Came,
 ) -> Result<v1::PublishResponse, Fault> {
-    let share = arrived.take(request.len(), &desk.limits.in_flight)?;
+    let share = came.arrived.take(request.len(), &desk.limits.in_flight)?;
     let buffer_bytes = request.len();
     let message = codec::only_message(request)?;
-    let envelope = envelope::read(&desk, message, buffer_bytes)?;
+    let envelope = envelope::read(&desk, message, buffer_bytes, came.trace.as_ref())?;
     let publish = async move { desk.front.publish(envelope, None).await };
     let published = Outliving::new(publish, share).await;
     let receipt = answer::published(published.map_err(|_| internal())?)?;

@@ -1,14 +1,14 @@
 //! PublishStream: messages come while receipts go. One place takes in and gives out, so that a client that
 //! doesn't read its receipts isn't read from either.
 
-use super::body::Arrived;
+use super::body::{Arrived, Came};
 use super::desk::Desk;
 use super::fault::{self, Fault};
 use super::{answer, codec, envelope, v1};
 use crate::ingress::front::Front;
 use crate::ingress::in_flight::InFlight;
 use crate::ingress::listener;
-use crate::message::Chain;
+use crate::message::{Chain, TraceContext};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
@@ -41,17 +41,18 @@ type Share = Result<OwnedSemaphorePermit, Fault>;
 pub(super) fn publish_stream<F: Front>(
     desk: Arc<Desk<F>>,
     messages: Streaming<Bytes>,
-    arrived: Arrived,
+    came: Came,
 ) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
     let mut stop = desk.stop.clone();
     let reading = Reading {
         messages,
-        arrived,
+        arrived: came.arrived,
         in_flight: desk.limits.in_flight.clone(),
         stopped: Box::pin(async move { listener::stopped(&mut stop).await }),
     };
     let message_bytes = desk.limits.message_bytes();
-    let begin = move |frame, chain, share| publish_one(&desk, frame, chain, share);
+    let trace = came.trace;
+    let begin = move |frame, chain, share| publish_one(&desk, frame, chain, trace.as_ref(), share);
     Publishing {
         waiting: Waiting::Any(FuturesUnordered::new()),
         chain: None,
@@ -68,13 +69,14 @@ fn publish_one<F: Front>(
     desk: &Arc<Desk<F>>,
     frame: Frame,
     chain: Option<Chain>,
+    trace: Option<&TraceContext>,
     share: Share,
 ) -> impl Future<Output = Answer> + Send + use<F> {
     let sequence = frame.sequence;
     let begun = share.and_then(|share| {
         let missing = || Fault::malformed("message", "it is missing");
         let message = frame.message.ok_or_else(missing)?;
-        let envelope = envelope::read(desk, message, BUFFER_BYTES)?;
+        let envelope = envelope::read(desk, message, BUFFER_BYTES, trace)?;
         Ok((desk.front.publish(envelope, chain.clone()), share))
     });
     if let (Err(fault), Some(chain)) = (&begun, chain) {

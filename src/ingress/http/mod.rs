@@ -27,7 +27,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
-mod trace;
 
 pub use app::{App, guarded};
 pub use counters::{Answered, Counters, Endpoint, EventReadersCounted};

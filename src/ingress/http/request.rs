@@ -3,8 +3,8 @@
 
 use super::problem::Problem;
 use super::time::parse_duration;
-use super::trace;
 use crate::clock::{Wall, parse_rfc3339};
+use crate::ingress::trace;
 use crate::message::{Envelope, Header, MessageId};
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;

@@ -5,7 +5,8 @@ use crate::message::trace::{TRACEPARENT, TRACESTATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// None if there is no valid one: it is ignored then, as W3C has it.
-pub(super) fn context(headers: &HeaderMap) -> Option<TraceContext> {
+#[must_use]
+pub fn context(headers: &HeaderMap) -> Option<TraceContext> {
     const PARENT: HeaderName = HeaderName::from_static(TRACEPARENT);
     const STATE: HeaderName = HeaderName::from_static(TRACESTATE);
     let mut parents = headers.get_all(PARENT).iter();

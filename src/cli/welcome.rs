@@ -16,6 +16,7 @@ pub(super) fn text(settings: &Settings, commands: &Commands) -> String {
             listen.http,
             "takes messages, looks them up, reads streams",
         ),
+        ("grpc", listen.grpc, "the same over gRPC, with reflection"),
         ("admin", listen.admin, "status and control"),
         ("health", listen.health, "/healthz, /readyz, /metrics"),
     ] {
@@ -36,6 +37,9 @@ pub(super) fn log(settings: &Settings, commands: &Commands) {
     let listen = &settings.listen;
     if let Some(address) = listen.http {
         tracing::info!(%address, "http: takes messages");
+    }
+    if let Some(address) = listen.grpc {
+        tracing::info!(%address, "grpc: takes messages");
     }
     if let Some(address) = listen.admin {
         tracing::info!(%address, "admin: status and control");

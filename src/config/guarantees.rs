@@ -147,7 +147,7 @@ impl Source {
 
     #[must_use]
     pub const fn is_built_in(self) -> bool {
-        matches!(self, Self::Http)
+        matches!(self, Self::Http | Self::Grpc)
     }
 
     /// Each message is known again without an id of its own: by QoS 2's handshake, by its offset.

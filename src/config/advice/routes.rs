@@ -47,6 +47,10 @@ fn warn_of_origins(raw: &Raw, route: &RawRoute, reader: &Reader<'_>) {
                 "[listen] doesn't name it",
                 "write http = \"127.0.0.1:8080\" in [listen]",
             ),
+            "grpc" => (
+                "[listen] doesn't name it",
+                "write grpc = \"127.0.0.1:50051\" in [listen]",
+            ),
             _ => (
                 "it is not built in",
                 "take it out, or leave it for a later version",

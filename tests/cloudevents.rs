@@ -117,6 +117,48 @@ fn an_event_goes_out_as_it_came_in() {
     assert_eq!(one.json(), Ok(untyped));
 }
 
+/// More than is ever in flight, in one request.
+#[test]
+fn a_long_list_is_taken_in_its_order() {
+    const EVENTS: usize = 4_000;
+    let gateway = started(ALL_TO_INBOX);
+    let mut client = gateway.client(PATIENCE);
+    let list: Vec<Value> = (0..EVENTS).map(|n| event(&n.to_string(), "t")).collect();
+    let mut body = Value::Array(list).to_string().into_bytes();
+    let mut taken = |body: &[u8]| -> Vec<Value> {
+        let answer = client.post("/v1/topics/x", &[("content-type", BATCH)], body);
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+        let lines = answer.body.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        lines
+            .map(|line| serde_json::from_slice(line).expect("JSON"))
+            .collect()
+    };
+    let results = taken(&body);
+    assert_eq!(results.len(), EVENTS);
+    for (n, result) in results.iter().enumerate() {
+        assert_eq!(result["id"], format!("/tests/e {n}"));
+        assert_eq!(
+            (&result["position"], &result["duplicate"]),
+            (&json!(n), &json!(false))
+        );
+    }
+    // Cut off, its whole events are known again, and the last result says so.
+    body.truncate(body.len() / 2);
+    let again = taken(&body);
+    let (last, whole) = again.split_last().expect("results");
+    assert!(
+        (EVENTS / 3..EVENTS).contains(&whole.len()),
+        "{}",
+        whole.len()
+    );
+    assert!(whole.iter().all(|result| result["duplicate"] == true));
+    assert_eq!(
+        (&last["status"], &last["type"]),
+        (&json!(400), &json!("urn:causeway:problem:malformed"))
+    );
+}
+
 #[test]
 fn source_and_id_are_the_identity() {
     let gateway = started(ALL_TO_INBOX);

@@ -11,7 +11,7 @@
 mod tests;
 
 use crate::clock::{Mono, Wall};
-use crate::message::{Envelope, Message, Position, Refusal};
+use crate::message::{Envelope, Header, Message, Position, Refusal, Target};
 use crate::routing::Pattern;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,8 +28,10 @@ pub const QUEUE_BYTES: usize = 4 << 20;
 pub const MAX_RATE: u32 = 10_000;
 /// And for so many if it doesn't say.
 pub const DEFAULT_RATE: u32 = 1_000;
-/// What a copy costs beside the bytes of its message.
+/// What a copy costs beside the bytes of its message; a target of its plan; a header.
 const COPY_BYTES: usize = 512;
+const TARGET_BYTES: usize = 256;
+const HEADER_BYTES: usize = 64;
 
 /// What a watcher asks for.
 #[derive(Clone, Debug)]
@@ -105,15 +107,35 @@ impl Passed {
         }
     }
 
+    /// Of all that it keeps in memory: the plan too, though no watcher sees that.
     fn bytes(&self) -> usize {
         let envelope = self.envelope();
-        let headers = envelope.headers.iter();
+        let plan = match &self.body {
+            Body::Planned(message) => message.plan.targets.iter().map(target_bytes).sum(),
+            Body::Bare(_) => 0,
+        };
         COPY_BYTES
             + envelope.topic.len()
             + envelope.key.as_ref().map_or(0, |key| key.len())
-            + headers.map(|h| h.name.len() + h.value.len()).sum::<usize>()
+            + headers_bytes(&envelope.headers)
             + envelope.payload.as_ref().map_or(0, |payload| payload.len())
+            + plan
     }
+}
+
+/// Targets may share what is counted for each: rather too much than too little.
+fn target_bytes(target: &Target) -> usize {
+    TARGET_BYTES
+        + target.topic.as_ref().map_or(0, String::len)
+        + target.key.as_ref().map_or(0, |key| key.len())
+        + target.headers.as_deref().map_or(0, headers_bytes)
+        + target.payload.as_ref().map_or(0, |payload| payload.len())
+        + target.dead_letter.as_ref().map_or(0, String::len)
+}
+
+fn headers_bytes(headers: &[Header]) -> usize {
+    let of_one = |h: &Header| HEADER_BYTES + h.name.len() + h.value.len();
+    headers.iter().map(of_one).sum()
 }
 
 /// Since the tap was opened. What matched was shown, was left out, or waits to be shown.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::message::{MessageId, Tombstone};
+use crate::message::{Ack, Guarantee, LaneId, MessageId, Plan, RouteId, Tombstone};
 use bytes::Bytes;
 
 fn wanted(pattern: &str) -> Wanted {
@@ -108,6 +108,36 @@ fn who_does_not_read_loses_copies_and_holds_no_more_than_it_may() {
     let counts = reader.counts();
     assert_eq!(counts.by_queue, extra as u64 + 7 + 1);
     assert_eq!(counts.matched, counts.shown + counts.by_queue);
+    assert_eq!(reader.tap.state().bytes, 0);
+}
+
+/// A route's transform makes payloads that only the plan has: they are in memory all the same.
+#[test]
+fn what_routes_made_of_a_message_counts() {
+    let Body::Bare(envelope) = passed("a", 1).body else {
+        panic!("it is bare");
+    };
+    let mut target = Target::to(RouteId(0), LaneId(0), Guarantee::AtLeastOnce);
+    target.payload = Some(Bytes::from(vec![0; QUEUE_BYTES / 2]));
+    let plan = Plan {
+        ack: Ack::Stored,
+        ack_timeout: std::time::Duration::ZERO,
+        targets: vec![target],
+    };
+    let message = Message {
+        envelope: Envelope::clone(&envelope),
+        plan,
+    };
+    let planned = Passed {
+        body: Body::Planned(Arc::new(message)),
+        ..passed("a", 1)
+    };
+    let taps = Arc::new(Taps::default());
+    let reader = taps.open(wanted("#")).expect("room");
+    for _ in 0..5 {
+        taps.offer(Mono(0), "a", false, || planned.clone());
+    }
+    assert_eq!((topics(&reader).len(), reader.counts().by_queue), (1, 4));
     assert_eq!(reader.tap.state().bytes, 0);
 }
 

@@ -145,7 +145,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     // A reload that has begun ends first: no lane starts behind the drain's back.
     let _ = tokio::time::timeout(LAST_RELOAD, reloading).await;
     let _ = tokio::time::timeout(LAST_COPIES, taps.all_gone()).await;
-    drain(&board.settings(), serving, &lanes).await;
+    drain(&board.settings(), serving, &lanes, &handle).await;
     stop_journal(running).await?;
     receipts.abort();
     drop(house.lock);
@@ -162,8 +162,9 @@ async fn wait_for(mut stop: watch::Receiver<bool>) {
 }
 
 /// Nothing is accepted any more; lanes settle what they can in time.
-async fn drain(settings: &Settings, serving: Serving, lanes: &Lanes) {
+async fn drain(settings: &Settings, serving: Serving, lanes: &Lanes, journal: &journal::Handle) {
     lanes.stop(settings.gateway.drain_timeout).await;
+    journal.shared().waiters.give_up();
     let doors = serving.doors.into_iter().map(|(_, door)| door);
     let _ = tokio::time::timeout(LAST_ANSWERS, join_all(doors)).await;
     serving.end.send_replace(true);

@@ -48,6 +48,25 @@ fn the_http_listener() {
     judge(&h2spec, &subject, gateway.folder());
 }
 
+#[test]
+fn the_grpc_listener() {
+    let Some(h2spec) = tools::bin("h2spec") else {
+        return skipped("h2spec::the_grpc_listener", tools::MISSING);
+    };
+    let mut gateway = Gateway::new(&program(), ALL_TO_INBOX);
+    gateway.start().unwrap_or_else(|why| panic!("{why}"));
+    let subject = Subject {
+        address: gateway.grpc,
+        path: "/causeway.v1.Gateway/Publish",
+        slow_path: "/causeway.v1.Gateway/Publish",
+        exceptions: &[(
+            "http2/3.5/2 Sends invalid connection preface",
+            "what doesn't begin with the preface is told in HTTP/1.1 that HTTP/2 is needed",
+        )],
+    };
+    judge(&h2spec, &subject, gateway.folder());
+}
+
 fn judge(h2spec: &Path, subject: &Subject, folder: &Path) {
     let report = folder.join("h2spec.xml");
     let (cases, said) = run(h2spec, subject, subject.path, &[], &report);

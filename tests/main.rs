@@ -17,6 +17,7 @@ mod config_errors;
 mod examples;
 mod expression_fuzz;
 mod fetched_tools;
+mod grpc;
 mod h2spec;
 mod health;
 mod http_batch;

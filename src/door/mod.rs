@@ -290,7 +290,8 @@ impl Door {
         identity_key(hasher, principal, topic, id, scope)
     }
 
-    /// Waits until everything is settled, and says how; `None` if the time is over first.
+    /// Waits until everything is settled, and says how; `None` if the time is over first, or the
+    /// gateway stops: then it must be answered while there are connections.
     async fn outcome(
         &self,
         position: Position,
@@ -307,7 +308,10 @@ impl Door {
                 waiting.already_settled(at(ordinal), state);
             }
         }
-        tokio::time::timeout(ack_timeout, waiting.wait()).await.ok()
+        tokio::select! {
+            settled = tokio::time::timeout(ack_timeout, waiting.wait()) => settled.ok(),
+            () = shared.waiters.over() => None,
+        }
     }
 
     /// What became of the envelope at a position; `None` if nothing of it is left.

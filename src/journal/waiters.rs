@@ -4,13 +4,14 @@ use crate::message::{DeliveryId, DeliveryState, Position};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Lanes tell it of each settlement; it costs them one atomic read while nobody waits.
 #[derive(Default)]
 pub struct Waiters {
     count: AtomicUsize,
     by_position: Mutex<HashMap<Position, Vec<Arc<Waiter>>>>,
+    over: watch::Sender<bool>,
 }
 
 /// What became of the deliveries of one envelope, as far as this waiter was told.
@@ -53,6 +54,18 @@ impl Waiters {
             position,
             waiter,
         }
+    }
+
+    /// The lanes are gone: whoever waits from now on, waits in vain.
+    pub fn give_up(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Returns when `give_up` was called.
+    pub async fn over(&self) {
+        let mut over = self.over.subscribe();
+        // An error means that the sender is gone, and it is ours.
+        let _ = over.wait_for(|over| *over).await;
     }
 
     /// A delivery has its last word.

@@ -1,12 +1,14 @@
 //! What scenarios share: the real process, a client, the oracle; and a simulated disk.
 //!
 //! What lives here: driving the gateway from outside, and judging what came out. Only `sim_disk`
-//! and `journal_house` know types of the gateway; the rest sees what users see.
+//! and `journal_house` know types of the gateway; the rest sees what users see (`grpc`: types made from
+//! the public contract).
 
 pub mod batch;
 mod chunked;
 pub mod client;
 pub mod events;
+pub mod grpc;
 pub mod journal_house;
 pub mod load;
 pub mod metrics;

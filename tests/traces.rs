@@ -3,7 +3,12 @@
 use crate::support::client::Client;
 use crate::support::process::{Gateway, START_LIMIT, program};
 use crate::support::wait::wait_for;
+use crate::support::{skip, tools};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -144,6 +149,54 @@ fn a_batchs_context_is_that_of_each_line_without_its_own() {
         json!({"traceparent": PARENT, "tracestate": "a=1"})
     );
     assert_eq!(found["2"], json!({"traceparent": OTHER}));
+}
+
+/// A call's metadata is what a request's headers are.
+#[test]
+fn a_calls_context_is_that_of_its_messages() {
+    let Some(grpcurl) = tools::bin("grpcurl") else {
+        return skip::skipped("traces over gRPC", tools::MISSING);
+    };
+    let place = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = place.local_addr().expect("bound").to_string();
+    drop(place);
+    let settings = format!("{SETTINGS}\n[listen.grpc]\naddress = \"{address}\"\n");
+    let mut gateway = Gateway::new(&program(), &settings);
+    gateway.start().unwrap();
+    let message = |id: &str, headers: &str| {
+        format!(
+            "{{\"topic\":\"all/x\",\"id\":\"{id}\",\"payload\":\"eA==\",\"headers\":[{headers}]}}"
+        )
+    };
+    let own = format!(
+        "{{\"name\":\"traceparent\",\"value\":\"{}\"}}",
+        STANDARD.encode(OTHER)
+    );
+    let (one, two) = (message("two", ""), message("three", &own));
+    for (method, request) in [
+        ("Publish", format!("{{\"message\":{}}}", message("one", ""))),
+        ("PublishBatch", format!("{{\"messages\":[{one},{two}]}}")),
+        (
+            "PublishStream",
+            format!("{{\"sequence\":1,\"message\":{}}}", message("four", "")),
+        ),
+    ] {
+        let mut call = Command::new(&grpcurl);
+        call.args(["-plaintext", "-H", &format!("traceparent: {PARENT}")]);
+        call.args(["-H", "tracestate: a=1", "-d", &request, &address]);
+        let output = call.arg(format!("causeway.v1.Gateway/{method}")).output();
+        let output = output.expect("grpcurl runs");
+        assert!(output.status.success(), "{method}: {output:?}");
+    }
+    let found = delivered(&gateway, 4);
+    for id in ["one", "two", "four"] {
+        assert_eq!(
+            found[id],
+            json!({"traceparent": PARENT, "tracestate": "a=1"}),
+            "{id}"
+        );
+    }
+    assert_eq!(found["three"], json!({"traceparent": OTHER}));
 }
 
 #[test]

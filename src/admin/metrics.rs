@@ -5,8 +5,8 @@ mod page;
 mod tests;
 
 use super::status::{
-    ConfigStatus, DedupStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, ProcessStatus,
-    Status, StreamStatus, Times,
+    ConfigStatus, DedupStatus, GrpcStatus, HttpStatus, JournalStatus, LaneState, LaneStatus,
+    ProcessStatus, Status, StreamStatus, Times,
 };
 use crate::clock::Wall;
 use crate::histogram::Observed;
@@ -51,6 +51,7 @@ pub fn render(status: &Status) -> String {
     lanes(&mut page, &status.lanes);
     streams(&mut page, &status.streams);
     http(&mut page, &status.http);
+    grpc(&mut page, &status.grpc);
     page.0
 }
 
@@ -264,7 +265,11 @@ fn lanes(page: &mut Page, lanes: &[LaneStatus]) {
     let help = "The limit of its dead letters.";
     let limit = |l: &LaneStatus| l.dead_letter_max_bytes as f64;
     of_each("causeway_lane_dead_letter_max_bytes", "gauge", help, limit);
+    lane_times(page, lanes);
+    lane_ends(page, lanes);
+}
 
+fn lane_times(page: &mut Page, lanes: &[LaneStatus]) {
     let mut of_each = |name: &str, help, observed: fn(&LaneStatus) -> &Observed| {
         let mut family = page.family(name, "histogram", help);
         for lane in lanes {
@@ -278,7 +283,9 @@ fn lanes(page: &mut Page, lanes: &[LaneStatus]) {
     });
     let help = "From handing a batch to the destination until its verdicts.";
     of_each("causeway_lane_attempt_seconds", help, |l| &l.times.attempt);
+}
 
+fn lane_ends(page: &mut Page, lanes: &[LaneStatus]) {
     let help = "Deliveries given up on purpose, by reason.";
     let mut family = page.family("causeway_lane_discarded_total", "counter", help);
     for lane in lanes {
@@ -344,6 +351,35 @@ fn http(page: &mut Page, http: &HttpStatus) {
     let help = "Connections that the gateway ended, by reason.";
     let mut family = page.family("causeway_http_ended_connections_total", "counter", help);
     for (reason, count) in &http.ended {
+        family.sample(&[("reason", reason)], count);
+    }
+}
+
+fn grpc(page: &mut Page, grpc: &GrpcStatus) {
+    let help = "Calls that were ended, by method and code.";
+    let mut family = page.family("causeway_grpc_calls_total", "counter", help);
+    for calls in &grpc.calls {
+        let labels = [("method", &*calls.method), ("code", &*calls.code)];
+        family.sample(&labels, calls.count);
+    }
+    let mut family = page.family("causeway_grpc_open_calls", "gauge", "Calls that go on.");
+    for (method, count) in &grpc.open_calls {
+        family.sample(&[("method", method)], count);
+    }
+    let help = "Connections, and calls, refused at limits.connections.";
+    page.counter(
+        "causeway_grpc_refused_connections_total",
+        help,
+        grpc.refused_connections,
+    );
+    let help = "Calls refused on a listener for this machine only, by reason.";
+    let mut family = page.family("causeway_grpc_foreign_requests_total", "counter", help);
+    for (reason, count) in &grpc.foreign {
+        family.sample(&[("reason", reason)], count);
+    }
+    let help = "Connections that the gateway ended, by reason.";
+    let mut family = page.family("causeway_grpc_ended_connections_total", "counter", help);
+    for (reason, count) in &grpc.ended {
         family.sample(&[("reason", reason)], count);
     }
 }

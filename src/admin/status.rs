@@ -26,6 +26,8 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     pub streams: Vec<StreamStatus>,
     pub http: HttpStatus,
+    #[serde(default)]
+    pub grpc: GrpcStatus,
     /// For the metrics alone: nobody reads buckets.
     #[serde(skip)]
     pub times: Times,
@@ -183,6 +185,25 @@ pub struct HttpStatus {
     pub ended: BTreeMap<String, u64>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GrpcStatus {
+    pub calls: Vec<GrpcCalls>,
+    /// Calls that aren't ended, by method.
+    pub open_calls: BTreeMap<String, u64>,
+    pub refused_connections: u64,
+    pub foreign: BTreeMap<String, u64>,
+    pub ended: BTreeMap<String, u64>,
+}
+
+/// That were ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrpcCalls {
+    pub method: String,
+    /// As the names of the standard: `OK`, `UNAVAILABLE`.
+    pub code: String,
+    pub count: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpAnswers {
     pub endpoint: String,
@@ -311,6 +332,17 @@ pub(crate) fn sample() -> Status {
             foreign: [("host".to_owned(), 2)].into(),
             problems: [("too-large".to_owned(), 4)].into(),
             ended: [("silent".to_owned(), 5)].into(),
+        },
+        grpc: GrpcStatus {
+            calls: vec![GrpcCalls {
+                method: "Publish".into(),
+                code: "OK".into(),
+                count: 12,
+            }],
+            open_calls: [("Subscribe".to_owned(), 1)].into(),
+            refused_connections: 0,
+            foreign: [("host".to_owned(), 0)].into(),
+            ended: [("silent".to_owned(), 0)].into(),
         },
         times: Times::default(),
     }

@@ -7,14 +7,14 @@ use super::rehearsal::Rehearsal;
 use super::reload::{Ask, Board};
 use crate::admin::explanation::Explanation;
 use crate::admin::status::{
-    DedupStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState, LaneStatus, LaneTimes, Status,
-    StreamStatus, Times,
+    DedupStatus, GrpcCalls, GrpcStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState,
+    LaneStatus, LaneTimes, Status, StreamStatus, Times,
 };
 use crate::admin::{DropError, Dropping, Question, ReloadError};
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::door::Door;
-use crate::ingress::grpc;
+use crate::ingress::grpc::{self, Method, OK};
 use crate::ingress::http::Counters;
 use crate::journal::Counts;
 use crate::lane;
@@ -133,6 +133,7 @@ impl StatusDesk {
                 .filter_map(|(name, lane)| stream(name, lane))
                 .collect(),
             http: self.http(),
+            grpc: self.grpc(),
             times: self.times(),
         }
     }
@@ -230,6 +231,39 @@ impl StatusDesk {
                 .into(),
             problems: problems.into(),
             ended: ended.into(),
+        }
+    }
+
+    fn grpc(&self) -> GrpcStatus {
+        let calls = |method: Method, code: &str, count| GrpcCalls {
+            method: method.as_str().to_owned(),
+            code: code.to_owned(),
+            count,
+        };
+        let open = self.grpc.open();
+        let called = self.grpc.called();
+        let succeeded = |m| called.iter().any(|c| c.method == m && c.code_name() == OK);
+        // What is nought now may be wanted.
+        let never = open.iter().filter(|(method, _)| !succeeded(*method));
+        let never = never.map(|(method, _)| calls(*method, OK, 0));
+        let ended = called
+            .iter()
+            .map(|c| calls(c.method, c.code_name(), c.count));
+        let connections = &self.grpc.connections;
+        GrpcStatus {
+            calls: ended.chain(never).collect(),
+            open_calls: open
+                .map(|(method, n)| (method.as_str().to_owned(), n))
+                .into(),
+            refused_connections: connections.refused_connections(),
+            foreign: connections
+                .foreign()
+                .map(|(by, count)| (by.as_str().to_owned(), count))
+                .into(),
+            ended: connections
+                .ended()
+                .map(|(why, count)| (why.as_str().to_owned(), count))
+                .into(),
         }
     }
 

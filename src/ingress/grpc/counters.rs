@@ -49,8 +49,29 @@ impl Method {
     }
 }
 
-/// Codes of gRPC, from 0.
+/// Codes of gRPC, from 0, as its standard names them.
+const NAMES: [&str; CODES] = [
+    OK,
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 const CODES: usize = 17;
+/// Of a call that succeeded.
+pub const OK: &str = "OK";
 
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -67,6 +88,13 @@ pub struct Called {
     pub method: Method,
     pub code: Code,
     pub count: u64,
+}
+
+impl Called {
+    #[must_use]
+    pub const fn code_name(&self) -> &'static str {
+        NAMES[self.code as usize]
+    }
 }
 
 impl Counters {

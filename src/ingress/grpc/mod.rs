@@ -29,7 +29,7 @@ pub mod v1 {
 }
 
 pub use app::App;
-pub use counters::{Called, Counters, Method};
+pub use counters::{Called, Counters, Method, OK};
 pub use desk::Limits;
 
 use crate::clock::Clock;

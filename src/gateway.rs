@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::door::{Door, Generations};
 use crate::journal;
+use crate::spans::Spans;
 use front::Reception;
 use futures_util::future::join_all;
 use lanes::Lanes;
@@ -82,6 +83,7 @@ struct From {
 
 async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> Result<(), String> {
     let clock = Clock::system();
+    let spans = Spans::from_environment()?;
     let hangups = hangups().map_err(|e| explain::system("can't listen for signals", &e))?;
     let mut listeners = Listeners::bind(&settings.listen).await?;
     // Whoever asks is answered from the start: it may take its time.
@@ -96,10 +98,15 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     let (running, handle, receipts) =
         started.map_err(|e| explain::system("can't start the journal's threads", &e))?;
     let receipts = tokio::spawn(journal::send_receipts(receipts));
-    let lanes = Lanes::start(house.destinations, &handle, &clock);
+    let lanes = Lanes::start(house.destinations, &handle, &clock, &spans);
     news::start(&lanes, &handle, &clock);
     let first = Generations::new(house.first);
-    let door = Arc::new(Door::new(handle.clone(), first, clock.clone()));
+    let door = Arc::new(Door::new(
+        handle.clone(),
+        first,
+        clock.clone(),
+        spans.clone(),
+    ));
     let board = Arc::new(Board::new(settings.clone(), clock.wall()));
     let (reloads, asked) = reload::queue();
     let changes = reload::House {
@@ -148,6 +155,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
     drain(&board.settings(), serving, &lanes, &handle).await;
     stop_journal(running).await?;
     receipts.abort();
+    shut_down(spans).await;
     drop(house.lock);
     let shared = handle.shared();
     let pending: u64 = shared.lanes().iter().map(|l| l.ledger().pending()).sum();
@@ -171,6 +179,12 @@ async fn drain(settings: &Settings, serving: Serving, lanes: &Lanes, journal: &j
     for listener in serving.others {
         listener.abort();
     }
+}
+
+/// The last spans are exported.
+async fn shut_down(spans: Spans) {
+    // A panic there is no reason to say that the gateway failed.
+    let _ = tokio::task::spawn_blocking(move || spans.shut_down()).await;
 }
 
 async fn stop_journal(running: journal::Running) -> Result<(), String> {

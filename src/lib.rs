@@ -21,3 +21,4 @@ pub mod lane;
 pub mod log;
 pub mod message;
 pub mod routing;
+pub mod spans;

@@ -31,6 +31,8 @@ mod logs;
 mod metrics;
 mod openapi;
 mod oracle;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod reload;
 mod route_refusals;
 mod routes_tour;

@@ -22,6 +22,7 @@ use crate::message::{
     Position, Receipt, Refusal, RouteId,
 };
 use crate::routing::{OnFull, Planned, Routed};
+use crate::spans::{Accept, Spans};
 use identity::Scope;
 use std::io;
 use std::sync::Arc;
@@ -68,11 +69,17 @@ pub struct Door {
     pub taps: Arc<Taps>,
     /// From the call until the ack could be given, of what was taken.
     pub accept_times: Histogram,
+    spans: Spans,
 }
 
 impl Door {
     #[must_use]
-    pub fn new(journal: journal::Handle, generations: Generations, clock: Clock) -> Self {
+    pub fn new(
+        journal: journal::Handle,
+        generations: Generations,
+        clock: Clock,
+        spans: Spans,
+    ) -> Self {
         Self {
             journal,
             generations,
@@ -81,6 +88,7 @@ impl Door {
             skips: Skips::default(),
             taps: Arc::default(),
             accept_times: Histogram::new(SHORT),
+            spans,
         }
     }
 
@@ -89,18 +97,22 @@ impl Door {
     /// with it the future, changes nothing.
     pub fn publish(
         self: Arc<Self>,
-        envelope: Envelope,
+        mut envelope: Envelope,
         chain: Option<Chain>,
     ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
         let called = self.clock.micros();
         let behind = chain.clone();
+        let mut span = self.spans.accept(&mut envelope);
         let handed = self.hand_over(envelope, chain);
+        if matches!(handed, Ok(Handed::Over(_))) {
+            span.handed_over();
+        }
         if let (Err(refusal), Some(chain)) = (&handed, behind) {
             chain.break_at_hand_over(refusal.is_retriable());
         }
         async move {
             let result = match handed {
-                Ok(Handed::Over(waiting)) => self.published(waiting).await,
+                Ok(Handed::Over(waiting)) => self.published(waiting, &mut span).await,
                 Ok(Handed::Forgotten(published)) => Ok(published),
                 Err(refusal) => Err(refusal),
             };
@@ -111,6 +123,7 @@ impl Door {
                 }
                 Err(refusal) => self.refusals.count(refusal),
             }
+            span.end(result.as_ref().err().map(Refusal::reason));
             result
         }
     }
@@ -157,7 +170,7 @@ impl Door {
         }
     }
 
-    async fn published(&self, waiting: Waiting) -> Result<Published, Refusal> {
+    async fn published(&self, waiting: Waiting, span: &mut Accept) -> Result<Published, Refusal> {
         let Waiting { message, answer } = waiting;
         let (ack, ack_timeout) = (message.plan.ack, message.plan.ack_timeout);
         let answer = answer.await.unwrap_or(Err(Refusal::Stopping));
@@ -165,6 +178,7 @@ impl Door {
             self.show(&message, || Became::Refused(refusal.clone()));
         })?;
         let position = accepted.position;
+        span.stored(position);
         let duplicate = accepted.is_duplicate();
         self.show(&message, || Became::Stored {
             position,

@@ -18,6 +18,18 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Its kind and the reason, if it wasn't delivered.
+    #[must_use]
+    pub fn failure(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { reason } => Some(("retry", reason)),
+            Self::Reject { reason } => Some(("reject", reason)),
+            Self::Unknown { reason } => Some(("unknown", reason)),
+            Self::Fatal { reason } => Some(("fatal", reason)),
+        }
+    }
+
     pub fn retry(reason: impl Into<Arc<str>>) -> Self {
         Self::Retry {
             reason: reason.into(),

@@ -8,6 +8,7 @@ use crate::egress::{DeadLetterLog, Egress};
 use crate::journal::{self, LaneModes, LaneState};
 use crate::lane::{Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat};
 use crate::message::{Position, RouteId};
+use crate::spans::Spans;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{
@@ -32,6 +33,7 @@ pub struct Lanes {
     housekeeping: Mutex<Option<JoinHandle<()>>>,
     journal: journal::Handle,
     clock: Clock,
+    spans: Spans,
 }
 
 pub struct Lane {
@@ -51,6 +53,7 @@ impl Lanes {
         destinations: Vec<OpenDestination>,
         journal: &journal::Handle,
         clock: &Clock,
+        spans: &Spans,
     ) -> Arc<Self> {
         let lanes = Arc::new(Self {
             lanes: RwLock::default(),
@@ -58,6 +61,7 @@ impl Lanes {
             housekeeping: Mutex::default(),
             journal: journal.clone(),
             clock: clock.clone(),
+            spans: spans.clone(),
         });
         for destination in destinations {
             lanes.open(destination);
@@ -122,7 +126,7 @@ impl Lanes {
     /// Starts a lane, in the place of one that has ended if there is one. Called inside the runtime.
     pub fn open(&self, destination: OpenDestination) -> Option<Arc<Lane>> {
         let name = destination.name.to_string();
-        let lane = Arc::new(start(destination, &self.journal, &self.clock)?);
+        let lane = Arc::new(start(destination, &self.journal, &self.clock, &self.spans)?);
         self.write().insert(name, Arc::clone(&lane));
         Some(lane)
     }
@@ -162,7 +166,12 @@ impl Lanes {
     }
 }
 
-fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock) -> Option<Lane> {
+fn start(
+    destination: OpenDestination,
+    journal: &journal::Handle,
+    clock: &Clock,
+    spans: &Spans,
+) -> Option<Lane> {
     let id = destination.lane.lane;
     let state = journal.shared().lane(id)?;
     state
@@ -181,12 +190,14 @@ fn start(destination: OpenDestination, journal: &journal::Handle, clock: &Clock)
     first.extend(changes.map(|(mode, barrier)| Command::ChangeMode { mode, barrier }));
     let egress = Arc::new(destination.egress);
     let handle = LaneHandle::spawn(Parts {
+        name: destination.name,
         settings: destination.lane.clone(),
         egress: Arc::clone(&egress),
         feed: Arc::new(journal.feed(id)?),
         dead_letters: Arc::clone(&destination.dead_letters),
         clock: clock.clone(),
         faults: journal.faults(),
+        spans: spans.clone(),
         seed: u64::from(id.0) ^ clock.wall().0,
         first,
     });

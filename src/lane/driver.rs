@@ -13,9 +13,10 @@ use super::settings::LaneSettings;
 use super::state::{BatchId, DeadLetter, Lane, Wanted};
 use super::view::{LaneState, LaneView};
 use crate::clock::{Clock, Mono};
-use crate::egress::{Attempted, Egress};
+use crate::egress::{Attempted, Egress, Verdict};
 use crate::faults::Faults;
 use crate::message::{Ack, Delivery, DeliveryId};
+use crate::spans::Spans;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -30,12 +31,14 @@ const BURIAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a lane's driver is made of.
 pub struct Parts<F, D> {
+    pub name: Arc<str>,
     pub settings: LaneSettings,
     pub egress: Arc<Egress>,
     pub feed: Arc<F>,
     pub dead_letters: Arc<D>,
     pub clock: Clock,
     pub faults: Faults,
+    pub spans: Spans,
     pub seed: u64,
     /// Obeyed before the first delivery is taken.
     pub first: Vec<Command>,
@@ -62,6 +65,8 @@ impl LaneHandle {
         let (handle, inbox) = Self::new(view, Arc::clone(lane.times()));
         let shown = Arc::new(shown);
         let mut driver = Driver {
+            name: parts.name,
+            spans: parts.spans,
             lane,
             egress: parts.egress,
             feed: parts.feed,
@@ -106,6 +111,8 @@ async fn supervise<F: Feed, D: DeadLetterSink>(
 }
 
 struct Driver<F, D> {
+    name: Arc<str>,
+    spans: Spans,
     lane: Lane,
     egress: Arc<Egress>,
     feed: Arc<F>,
@@ -229,11 +236,13 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
             self.rest_until = (!rest.is_zero()).then(|| now.plus(rest));
             let egress = Arc::clone(&self.egress);
             let (clock, times) = (self.clock.clone(), Arc::clone(self.lane.times()));
+            let (deliveries, span) = self.spans.attempt(&batch.deliveries, &self.name);
             self.tasks.spawn(async move {
                 let begun = clock.micros();
-                let attempted = egress.deliver(&batch.deliveries, batch.strict).await;
+                let attempted = egress.deliver(&deliveries, batch.strict).await;
                 let took = clock.micros().saturating_sub(begun);
                 times.attempt.record(took);
+                span.end(attempted.verdicts.iter().map(Verdict::failure));
                 Done::Attempted(batch.id, attempted)
             });
         }

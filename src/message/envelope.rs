@@ -1,6 +1,6 @@
 //! One message inside Causeway.
 
-use super::trace::{TRACEPARENT, TraceContext};
+use super::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 use crate::clock::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -87,6 +87,24 @@ impl Envelope {
         {
             self.extensions.push(Extension::TraceContext(context));
         }
+    }
+
+    /// Whose request it is part of, also if a header of its own says so.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        let came = self.trace_context().cloned();
+        let own = || {
+            let state = self.header(TRACESTATE).map(|state| &state[..]);
+            TraceContext::read(self.header(TRACEPARENT)?, state)
+        };
+        came.or_else(own)
+    }
+
+    /// From now on it is part of this. A header of its own stays as it is.
+    pub fn belongs_to(&mut self, context: TraceContext) {
+        let is_other = |extension: &Extension| !matches!(extension, Extension::TraceContext(_));
+        self.extensions.retain(is_other);
+        self.came_with(Some(context));
     }
 
     /// What its caller sent as such, beside its headers.

@@ -54,6 +54,12 @@ impl TraceContext {
         Some(Self { parent, state })
     }
 
+    /// The same as part of one of its spans.
+    #[must_use]
+    pub fn under(self, parent: TraceParent) -> Self {
+        Self { parent, ..self }
+    }
+
     #[must_use]
     pub fn state(&self) -> &[u8] {
         &self.state
@@ -87,6 +93,15 @@ impl TraceContext {
             parent,
             state: bytes.slice_ref(reader.rest()),
         })
+    }
+}
+
+impl From<TraceParent> for TraceContext {
+    fn from(parent: TraceParent) -> Self {
+        Self {
+            parent,
+            state: Bytes::new(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::egress::NameBook;
 use crate::gateway::open;
 use crate::journal::{self, Shared};
 use crate::message::{Delivery, DeliveryId, Position, record};
+use crate::spans::Spans;
 use fastrand::Rng;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -309,7 +310,7 @@ async fn round(seed: u64, met: &mut Met) {
         lane.backlog_bytes.store(u64::MAX, Ordering::Relaxed);
     }
     let first = Generations::new(house.first);
-    let door = Arc::new(Door::new(handle, first, clock.clone()));
+    let door = Arc::new(Door::new(handle, first, clock.clone(), Spans::default()));
     for number in 0..MESSAGES_A_ROUND {
         let envelope = envelope(&mut random, number);
         let found = compare(&door, envelope.clone(), clock.wall()).await;

@@ -240,6 +240,8 @@ fn spawn_by(clock: Clock, faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
         limits,
     };
     let handle = LaneHandle::spawn(Parts {
+        name: "lane".into(),
+        spans: crate::spans::Spans::default(),
         settings,
         egress: Arc::new(Egress::Faulty(faulty.clone())),
         feed: Arc::clone(&ends.feed),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const DESCRIPTION: &str = "docs/openapi.json";
 /// For each operation; schemathesis adds the corners of every parameter.
-const EXAMPLES: &str = "250";
+const EXAMPLES: &str = "200";
 /// Fewer would mean that something kept it from asking.
 const LEAST_CASES: u64 = 1_500;
 const SEED: &str = "1";

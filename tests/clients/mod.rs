@@ -23,8 +23,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// One payload fills all the room that there is for payloads in flight.
 const SETTINGS: &str = r##"
 [limits]
-payload = "1KiB"
-in_flight_bytes = "1KiB"
+payload = "64KiB"
+in_flight_bytes = "64KiB"
 
 [destinations.inbox]
 type = "stream"
@@ -49,7 +49,17 @@ const TOPIC: &str = "orders/new";
 /// To see that a body is being read; each of them takes less than a millisecond.
 const PROBES: usize = 200;
 const ID: &str = "order-1";
-const PAYLOAD: &str = r#"{"total": 12, "note": "too long for the room that is left"}"#;
+/// What the held payload leaves of the room: a little, for what is asked beside payloads (reflection).
+const ROOM_LEFT_BYTES: usize = 2_000;
+const LIMIT_BYTES: usize = 64 << 10;
+
+/// Too long for the room that is left.
+fn payload() -> String {
+    format!(
+        r#"{{"total": 12, "note": "{}"}}"#,
+        "x".repeat(2 * ROOM_LEFT_BYTES)
+    )
+}
 
 /// A door of the gateway, as a client of it sees it.
 struct Door {
@@ -142,8 +152,9 @@ fn insists(door: &Door, client: &Client) {
     let url = (door.url)(&gateway);
     let said = gateway.folder().join("client");
 
+    let payload = payload();
     let holder = fill(&gateway);
-    let mut running = client.start(&url, [TOPIC, ID, PAYLOAD], &said);
+    let mut running = client.start(&url, [TOPIC, ID, &payload], &said);
     wait_for(PATIENCE, || {
         assert!(running.runs(), "it gave up: {}", running.said());
         let words = running.said();
@@ -161,25 +172,25 @@ fn insists(door: &Door, client: &Client) {
     assert_eq!(stream_ids(&gateway, "inbox"), [ID], "{words}");
 
     let finished = |what: [&str; 3]| client.start(&url, what, &said).end();
-    let (status, words) = finished([TOPIC, ID, PAYLOAD]);
+    let (status, words) = finished([TOPIC, ID, &payload]);
     assert!(status.success(), "the same again: {words}");
     let (status, words) = finished([TOPIC, ID, r#"{"total": 13}"#]);
     assert!(
         !status.success() && words.contains("refused for good"),
         "another payload: {words}"
     );
-    let (status, words) = finished(["nowhere", ID, PAYLOAD]);
+    let (status, words) = finished(["nowhere", ID, &payload]);
     assert!(
         !status.success() && words.contains("refused for good"),
         "no route: {words}"
     );
-    let (status, words) = finished(["never", "order-2", PAYLOAD]);
+    let (status, words) = finished(["never", "order-2", &payload]);
     assert!(
         !status.success() && words.contains("held, not sent again"),
         "dead-lettered: {words}"
     );
     // What is published last is delivered last.
-    assert!(finished([TOPIC, "order-3", PAYLOAD]).0.success());
+    assert!(finished([TOPIC, "order-3", &payload]).0.success());
     wait_until(PATIENCE, "the last is delivered", || {
         stream_ids(&gateway, "inbox").len() > 1
     });
@@ -188,13 +199,13 @@ fn insists(door: &Door, client: &Client) {
 
 /// Takes the room for payloads, until the connection is dropped: its body never ends.
 fn fill(gateway: &Gateway) -> TcpStream {
-    let head =
-        "POST /v1/topics/orders/held HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1024\r\n\r\n";
-    let body = [b'x'; 1000];
+    let head = "POST /v1/topics/orders/held HTTP/1.1\r\nhost: localhost";
+    let head = format!("{head}\r\ncontent-length: {LIMIT_BYTES}\r\n\r\n");
+    let body = vec![b'x'; LIMIT_BYTES - ROOM_LEFT_BYTES];
     let mut probe = gateway.client(ANSWER_LIMIT);
     wait_for(PATIENCE, || {
         let mut holder = TcpStream::connect(gateway.http).expect("it listens");
-        let sent = holder.write_all(&[head.as_bytes(), &body].concat());
+        let sent = holder.write_all(&[head.as_bytes(), &body[..]].concat());
         sent.expect("it listens");
         // The room is taken when somebody else is told so. Or the probe came first, and took it from the holder.
         for _ in 0..PROBES {

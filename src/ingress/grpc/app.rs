@@ -87,26 +87,25 @@ impl<F: Front> App<F> {
         }
     }
 
-    fn check(&self, request: &Request<Body>) -> Result<(), Response> {
+    fn refused(&self, request: &Request<Body>) -> Option<Response> {
         if let Some(Err(why)) = self.guard.as_ref().map(|guard| guard.check(request)) {
-            return Err(grpc(not_for_us(why).status()));
+            return Some(grpc(not_for_us(why).status()));
         }
         if request.version() != Version::HTTP_2 {
             let text =
                 "this listener speaks gRPC, which needs HTTP/2; HTTP has its own in [listen]\n";
-            return Err((StatusCode::HTTP_VERSION_NOT_SUPPORTED, text).into_response());
+            return Some((StatusCode::HTTP_VERSION_NOT_SUPPORTED, text).into_response());
         }
         if request.method() != Verb::POST {
             let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
-            return Err(
-                (StatusCode::METHOD_NOT_ALLOWED, allow, "a call is a POST\n").into_response(),
-            );
+            let text = "a call is a POST\n";
+            return Some((StatusCode::METHOD_NOT_ALLOWED, allow, text).into_response());
         }
         if !is_grpc(request.headers()) {
             let text = "a call has the content type application/grpc\n";
-            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
+            return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
         }
-        Ok(())
+        None
     }
 
     async fn call(self, method: Method, request: Request<Body>) -> Response {
@@ -197,7 +196,7 @@ impl<F: Front> listener::App for App<F> {
     async fn answer(self, request: Request<Body>) -> Response {
         let method = Method::of_path(request.uri().path());
         let mut count = Count::begin(Arc::clone(&self.desk.counters), method);
-        if let Err(refused) = self.check(&request) {
+        if let Some(refused) = self.refused(&request) {
             count.see(refused.headers());
             return refused;
         }

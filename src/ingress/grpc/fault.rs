@@ -14,7 +14,10 @@ const DOMAIN: &str = "causeway";
 
 /// Why a call, or one message of it, isn't done.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
+pub(super) struct Fault(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     code: Code,
     /// What programs tell faults apart by: the words of HTTP's problem types, in upper case.
     reason: &'static str,
@@ -29,7 +32,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             reason,
             text: text.into(),
@@ -37,7 +40,7 @@ impl Fault {
             field: None,
             quota: None,
             facts: HashMap::new(),
-        }
+        }))
     }
 
     pub(super) fn malformed(field: &str, why: impl Into<String>) -> Self {
@@ -47,7 +50,7 @@ impl Fault {
             "MALFORMED",
             format!("{field}: {why}"),
         );
-        fault.field = Some(field.to_owned());
+        fault.0.field = Some(field.to_owned());
         fault
     }
 
@@ -69,7 +72,7 @@ impl Fault {
         seconds: u64,
     ) -> Self {
         let mut fault = Self::new(Code::ResourceExhausted, reason, text).retry_after(seconds);
-        fault.quota = Some(whose.to_owned());
+        fault.0.quota = Some(whose.to_owned());
         fault
     }
 
@@ -84,12 +87,12 @@ impl Fault {
     }
 
     fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(Duration::from_secs(seconds));
+        self.0.retry_after = Some(Duration::from_secs(seconds));
         self
     }
 
     pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.facts.insert(name.to_owned(), value.to_string());
+        self.0.facts.insert(name.to_owned(), value.to_string());
         self
     }
 
@@ -103,22 +106,23 @@ impl Fault {
 
     /// Whether the same may succeed later.
     pub(super) const fn is_retriable(&self) -> bool {
-        self.retry_after.is_some()
+        self.0.retry_after.is_some()
     }
 
     pub(super) fn status(self) -> Status {
+        let parts = *self.0;
         let mut details = ErrorDetails::new();
-        details.set_error_info(self.reason, DOMAIN, self.facts);
-        if let Some(field) = self.field {
-            details.add_bad_request_violation(field, self.text.clone());
+        details.set_error_info(parts.reason, DOMAIN, parts.facts);
+        if let Some(field) = parts.field {
+            details.add_bad_request_violation(field, parts.text.clone());
         }
-        if let Some(whose) = self.quota {
-            details.add_quota_failure_violation(whose, self.text.clone());
+        if let Some(whose) = parts.quota {
+            details.add_quota_failure_violation(whose, parts.text.clone());
         }
-        if self.retry_after.is_some() {
-            details.set_retry_info(self.retry_after);
+        if parts.retry_after.is_some() {
+            details.set_retry_info(parts.retry_after);
         }
-        Status::with_error_details(self.code, self.text, details)
+        Status::with_error_details(parts.code, parts.text, details)
     }
 
     /// As it stands in an answer to one of many messages.
@@ -154,7 +158,7 @@ impl From<Refusal> for Fault {
                 .over(what, actual, limit, setting),
             Refusal::IdNeeded(_) => {
                 let mut fault = Self::new(Code::InvalidArgument, "ID_NEEDED", text);
-                fault.field = Some("message.id".to_owned());
+                fault.0.field = Some("message.id".to_owned());
                 fault
             }
             Refusal::NoRoute { topic } => {

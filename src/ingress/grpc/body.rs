@@ -5,6 +5,7 @@
 //! is begun and doesn't go on is given up, so that halves of messages can't take all room.
 
 use super::fault::Fault;
+use super::reason::Reason;
 use crate::ingress::in_flight::InFlight;
 use axum::body::Body;
 use bytes::Bytes;
@@ -138,7 +139,7 @@ impl Charged {
         }
         ready!(self.idle.as_mut().poll(cx));
         let text = format!("no byte of the message came for {} s", IDLE_LIMIT.as_secs());
-        Poll::Ready(Fault::new(Code::DeadlineExceeded, "BODY_TIMEOUT", text).status())
+        Poll::Ready(Fault::new(Code::DeadlineExceeded, Reason::BodyTimeout, text).status())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::counters::{Counters, Method};
 use super::fault::Fault;
+use super::reason::Reason;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -51,7 +52,7 @@ fn parse(text: &str) -> Option<Duration> {
 pub(super) fn exceeded() -> Status {
     let text = "the time that the call was given is over; what became of its messages isn't known to \
                 it: send them again under the same ids";
-    Fault::new(Code::DeadlineExceeded, "DEADLINE", text).status()
+    Fault::new(Code::DeadlineExceeded, Reason::Deadline, text).status()
 }
 
 /// Counts a call: as begun at once, and as ended when its status is known. One that is dropped before

@@ -21,6 +21,7 @@ fn nothing_is_lost_doubled_or_reordered_under_kills() {
         duration: Duration::from_secs(15),
         publishers: 8,
         batchers: 2,
+        callers: 4,
         kills: 12,
         pauses: 3,
         messages_each: None,
@@ -52,6 +53,7 @@ fn torture() {
             duration: Duration::from_secs(45),
             publishers: 16,
             batchers: 4,
+            callers: 4,
             kills: 20,
             pauses: 6,
             messages_each: None,
@@ -137,12 +139,32 @@ fn forget_id_is_found() {
     planted("forget-id", &[Kind::Identity, Kind::Doubled]);
 }
 
+/// Publishers over gRPC find by themselves what goes wrong.
+#[test]
+fn forget_id_is_found_over_grpc_alone() {
+    let over_grpc = |seed, fault| Setup {
+        publishers: 0,
+        batchers: 0,
+        callers: 4,
+        ..short(seed, fault)
+    };
+    planted_in("forget-id", &[Kind::Identity, Kind::Doubled], over_grpc);
+}
+
 /// Looks for a violation of the kinds that the fault causes: one of another kind (it doesn't even
 /// start) would show nothing.
 fn planted(fault: &'static str, kinds: &[Kind]) {
+    planted_in(fault, kinds, short);
+}
+
+fn planted_in(
+    fault: &'static str,
+    kinds: &[Kind],
+    history: impl Fn(u64, Option<&'static str>) -> Setup,
+) {
     let mut others = String::new();
     for seed in 1..=SEEDS_FOR_A_FAULT {
-        let setup = short(seed, Some(fault));
+        let setup = history(seed, Some(fault));
         let report = run(&setup);
         if let Some(violation) = report.violations.iter().find(|v| kinds.contains(&v.kind)) {
             say(&format!(
@@ -163,6 +185,7 @@ fn short(seed: u64, fault: Option<&'static str>) -> Setup {
         duration: Duration::from_secs(3),
         publishers: 8,
         batchers: 2,
+        callers: 4,
         kills: 6,
         pauses: 0,
         messages_each: None,

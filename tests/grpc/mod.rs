@@ -3,6 +3,9 @@
 
 mod calls;
 mod ends;
+mod hostile;
+mod kills;
+mod limits;
 mod reading;
 mod streams;
 mod tools;

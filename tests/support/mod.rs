@@ -16,6 +16,7 @@ pub mod metrics_lint;
 pub mod oracle;
 pub mod process;
 pub mod ratio;
+pub mod raw_grpc;
 pub mod running;
 pub mod shape;
 pub mod sim_disk;

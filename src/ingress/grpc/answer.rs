@@ -1,6 +1,7 @@
 //! Receipts as clients see them.
 
 use super::fault::Fault;
+use super::reason::Reason;
 use super::v1;
 use crate::door::{Awaited, Published};
 use crate::message::{Ack, DeliveryState, Receipt, Refusal};
@@ -34,21 +35,21 @@ pub(super) fn published(result: Result<Published, Refusal>) -> Result<v1::Receip
     match (ack, outcome, state_of(&taken)) {
         (Ack::Delivered, Awaited::Pending, _) => Err(with_receipt(
             Code::DeadlineExceeded,
-            "OUTCOME_PENDING",
+            Reason::OutcomePending,
             "the message is stored and will be delivered; look it up by its id or position, and \
              don't send it again under another id",
             &taken,
         )),
         (Ack::Delivered, Awaited::Settled, DeliveryState::DeadLettered) => Err(with_receipt(
             Code::FailedPrecondition,
-            "DEAD_LETTERED",
+            Reason::DeadLettered,
             "a destination can't take the message; it is held in the dead letters, so don't send \
              it again",
             &taken,
         )),
         (Ack::Delivered, Awaited::Settled, DeliveryState::Discarded) => Err(with_receipt(
             Code::FailedPrecondition,
-            "DISCARDED",
+            Reason::Discarded,
             "no destination got the message: it was discarded, because its time to live passed or \
              by an operator",
             &taken,
@@ -69,7 +70,7 @@ pub(super) fn result(result: Result<v1::Receipt, Fault>) -> v1::PublishResult {
     }
 }
 
-fn with_receipt(code: Code, reason: &'static str, text: &str, receipt: &Receipt) -> Fault {
+fn with_receipt(code: Code, reason: Reason, text: &str, receipt: &Receipt) -> Fault {
     let mut fault = Fault::new(code, reason, text)
         .with("duplicate", receipt.duplicate)
         .with("state", state_of(receipt).as_str());

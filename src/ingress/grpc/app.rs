@@ -6,6 +6,7 @@ use super::counters::Method;
 use super::deadline::{self, Count, Limited};
 use super::desk::Desk;
 use super::fault::{self, Fault};
+use super::reason::Reason;
 use super::{batch, look_up, publish, stream, subscribe, v1};
 use crate::ingress::front::Front;
 use crate::ingress::listener::{self, Foreign, Guard, NotForUs, Refused};
@@ -142,7 +143,7 @@ impl<F: Front> App<F> {
             "grpc.reflection.v1alpha.ServerReflection" => self.reflection_alpha,
             _ => {
                 let text = format!("there is no method {path}");
-                return grpc(Fault::new(Code::Unimplemented, "UNKNOWN_METHOD", text).status());
+                return grpc(Fault::new(Code::Unimplemented, Reason::UnknownMethod, text).status());
             }
         };
         let limits = &self.desk.limits;
@@ -162,13 +163,7 @@ impl<F: Front> App<F> {
             call: Some(call),
             came,
         };
-        let reply = server::<M>(limit).unary(unary, request).await;
-        // A message that the library doesn't read never came to us.
-        let refused = Status::from_header_map(reply.headers());
-        match refused.filter(|status| status.details().is_empty() && status.code() != Code::Ok) {
-            Some(status) => grpc(fault::of_decoding(status, limit)),
-            None => shown(reply),
-        }
+        told(server::<M>(limit).unary(unary, request).await, limit)
     }
 
     async fn publish_stream(self, request: Request<Body>, limit: usize) -> Response {
@@ -178,7 +173,7 @@ impl<F: Front> App<F> {
         let call = BothWays(Some(|messages| {
             stream::publish_stream(desk, messages, came)
         }));
-        shown(server(limit).streaming(call, request).await)
+        told(server(limit).streaming(call, request).await, limit)
     }
 
     async fn subscribe(self, request: Request<Body>, limit: usize) -> Response {
@@ -188,7 +183,7 @@ impl<F: Front> App<F> {
         let call = OneWay(Some(|bytes| async {
             subscribe::subscribe(desk, codec::read(bytes)?).await
         }));
-        shown(server(limit).server_streaming(call, request).await)
+        told(server(limit).server_streaming(call, request).await, limit)
     }
 }
 
@@ -224,13 +219,13 @@ impl<F: Front> listener::App for App<F> {
         let fault = match why {
             Refused::Connections { limit } | Refused::Requests { limit } => {
                 let text = format!("all {limit} connections, or as many calls, are taken");
-                Fault::exhausted("CONNECTIONS", text, "limits.connections", 1)
+                Fault::exhausted(Reason::Connections, text, "limits.connections", 1)
                     .with("setting", "limits.connections")
                     .with("limit", limit)
             }
             Refused::HeaderLines { actual, limit } => {
                 let text = format!("the call has {actual} headers, {limit} may be");
-                Fault::new(Code::InvalidArgument, "HEAD_TOO_LARGE", text)
+                Fault::new(Code::InvalidArgument, Reason::HeadTooLarge, text)
                     .with("actual", actual)
                     .with("limit", limit)
             }
@@ -300,12 +295,12 @@ fn not_for_us(why: NotForUs) -> Fault {
         NotForUs::HostMissing => Fault::malformed("host", "it is missing"),
         NotForUs::Foreign(Foreign::Host) => Fault::new(
             Code::PermissionDenied,
-            "FOREIGN_HOST",
+            Reason::ForeignHost,
             "this listener serves this machine only: ask for localhost or a loopback address",
         ),
         NotForUs::Foreign(Foreign::Origin | Foreign::Site) => Fault::new(
             Code::PermissionDenied,
-            "FOREIGN_ORIGIN",
+            Reason::ForeignOrigin,
             "this listener serves this machine only, and no page of another site",
         ),
     }
@@ -318,6 +313,16 @@ fn grpc(status: Status) -> Response {
 
 fn shown(reply: Reply) -> Response {
     reply.map(Body::new)
+}
+
+/// An answer, with a refusal that is the library's own in our words.
+fn told(reply: Reply, limit: usize) -> Response {
+    // A message that the library doesn't read never came to us.
+    let refused = Status::from_header_map(reply.headers());
+    match refused.filter(|status| status.details().is_empty() && status.code() != Code::Ok) {
+        Some(status) => grpc(fault::of_decoding(status, limit)),
+        None => shown(reply),
+    }
 }
 
 /// One message in, one out.

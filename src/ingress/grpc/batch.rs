@@ -4,6 +4,7 @@
 use super::body::Came;
 use super::desk::Desk;
 use super::fault::Fault;
+use super::reason::Reason;
 use super::{answer, codec, envelope, publish, v1};
 use crate::door::Published;
 use crate::ingress::front::Front;
@@ -52,7 +53,7 @@ fn count(request: Bytes) -> Result<(), Fault> {
         1..=MESSAGES => Ok(()),
         _ => {
             let text = format!("{count} messages, more than the limit of {MESSAGES}");
-            let fault = Fault::new(Code::InvalidArgument, "TOO_MANY", text);
+            let fault = Fault::new(Code::InvalidArgument, Reason::TooMany, text);
             Err(fault
                 .with("what", "messages")
                 .with("actual", count)

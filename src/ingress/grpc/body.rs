@@ -5,13 +5,15 @@
 //! is begun and doesn't go on is given up, so that halves of messages can't take all room.
 
 use super::fault::Fault;
+use super::reason::Reason;
 use crate::ingress::in_flight::InFlight;
 use crate::message::TraceContext;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,25 +27,31 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// In front of each message.
 const PREFIX_BYTES: usize = 5;
 
-/// The share of what came and wasn't taken over yet. It is in the request's extensions, too.
+/// The share of what came and wasn't taken over yet.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Arrived(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct Arrived(Arc<Mutex<Untaken>>);
+
+#[derive(Debug, Default)]
+struct Untaken {
+    share: Option<OwnedSemaphorePermit>,
+    messages: Lengths,
+}
 
 impl Arrived {
-    /// The share of a message that came whole; of one that was compressed also of what it is more now.
+    /// The share of a message that came whole: what it took on the way is given back for what it is now, which
+    /// may be more or less if it was compressed.
     pub(super) fn take(
         &self,
         message_bytes: usize,
         in_flight: &InFlight,
     ) -> Result<OwnedSemaphorePermit, Fault> {
         let needed = message_bytes + PREFIX_BYTES;
-        let mut arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let came = match arrived.as_mut() {
-            Some(all) if all.num_permits() > needed => all.split(needed),
-            _ => arrived.take(),
-        };
-        drop(arrived);
-        let missing = needed - came.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let mut came = self.untaken().take_first();
+        let surplus = came.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if surplus > needed {
+            drop(came.as_mut().and_then(|came| came.split(surplus - needed)));
+        }
+        let missing = needed.saturating_sub(surplus);
         match came {
             Some(came) if missing == 0 => Ok(came),
             came => {
@@ -54,17 +62,73 @@ impl Arrived {
         }
     }
 
-    fn add(&self, share: OwnedSemaphorePermit) {
-        let mut arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match arrived.as_mut() {
+    fn add(&self, data: &[u8], share: OwnedSemaphorePermit) {
+        let mut untaken = self.untaken();
+        untaken.messages.see(data);
+        match untaken.share.as_mut() {
             Some(all) => all.merge(share),
-            None => *arrived = Some(share),
+            None => untaken.share = Some(share),
         }
     }
 
     fn is_empty(&self) -> bool {
-        let arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        arrived.is_none()
+        self.untaken().share.is_none()
+    }
+
+    fn untaken(&self) -> MutexGuard<'_, Untaken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Untaken {
+    /// All that the first message took.
+    fn take_first(&mut self) -> Option<OwnedSemaphorePermit> {
+        let length = self.messages.take_first();
+        match self.share.as_mut() {
+            Some(all) if all.num_permits() > length => all.split(length),
+            _ => self.share.take(),
+        }
+    }
+}
+
+/// How long messages are on the wire, told from their prefixes as they pass.
+#[derive(Debug, Default)]
+struct Lengths {
+    /// Of those that began and weren't taken.
+    begun: VecDeque<usize>,
+    /// What came of the next prefix.
+    prefix: [u8; PREFIX_BYTES],
+    prefix_bytes: usize,
+    /// Still to come of the last one that began.
+    missing: usize,
+}
+
+impl Lengths {
+    fn see(&mut self, mut data: &[u8]) {
+        loop {
+            let rest = self.missing.min(data.len());
+            self.missing -= rest;
+            data = &data[rest..];
+            if data.is_empty() {
+                return;
+            }
+            let part = (PREFIX_BYTES - self.prefix_bytes).min(data.len());
+            let at = self.prefix_bytes..self.prefix_bytes + part;
+            self.prefix[at].copy_from_slice(&data[..part]);
+            self.prefix_bytes += part;
+            data = &data[part..];
+            if self.prefix_bytes == PREFIX_BYTES {
+                let [_, length @ ..] = self.prefix;
+                // More than a message may have is refused by who reads it.
+                self.missing = u32::from_be_bytes(length) as usize;
+                self.begun.push_back(PREFIX_BYTES + self.missing);
+                self.prefix_bytes = 0;
+            }
+        }
+    }
+
+    fn take_first(&mut self) -> usize {
+        self.begun.pop_front().unwrap_or_default()
     }
 }
 
@@ -134,7 +198,7 @@ impl Charged {
         let data = self.waiting.take().map(|waiting| waiting.data);
         Poll::Ready(match (room, data) {
             (Some(share), Some(data)) => {
-                self.arrived.add(share);
+                self.arrived.add(&data, share);
                 Some(Ok(data))
             }
             _ => Some(Err(Fault::in_flight_full().status())),
@@ -147,7 +211,7 @@ impl Charged {
         }
         ready!(self.idle.as_mut().poll(cx));
         let text = format!("no byte of the message came for {} s", IDLE_LIMIT.as_secs());
-        Poll::Ready(Fault::new(Code::DeadlineExceeded, "BODY_TIMEOUT", text).status())
+        Poll::Ready(Fault::new(Code::DeadlineExceeded, Reason::BodyTimeout, text).status())
     }
 }
 
@@ -180,7 +244,7 @@ impl HttpBody for Charged {
         this.idle.as_mut().reset(Instant::now() + IDLE_LIMIT);
         match this.in_flight.take(data.len()) {
             Some(share) => {
-                this.arrived.add(share);
+                this.arrived.add(&data, share);
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             None => {
@@ -198,3 +262,6 @@ impl HttpBody for Charged {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

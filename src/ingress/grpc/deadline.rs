@@ -3,13 +3,14 @@
 
 use super::counters::{Counters, Method};
 use super::fault::Fault;
+use super::reason::Reason;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 use tonic::{Code, Status};
@@ -51,7 +52,7 @@ fn parse(text: &str) -> Option<Duration> {
 pub(super) fn exceeded() -> Status {
     let text = "the time that the call was given is over; what became of its messages isn't known to \
                 it: send them again under the same ids";
-    Fault::new(Code::DeadlineExceeded, "DEADLINE", text).status()
+    Fault::new(Code::DeadlineExceeded, Reason::Deadline, text).status()
 }
 
 /// Counts a call: as begun at once, and as ended when its status is known. One that is dropped before
@@ -117,13 +118,11 @@ impl HttpBody for Limited {
         if this.is_over {
             return Poll::Ready(None);
         }
-        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                let deadline = this.deadline.as_mut();
-                if deadline.is_none_or(|deadline| deadline.as_mut().poll(cx).is_pending()) {
-                    return Poll::Pending;
-                }
+        // First, because a body that always has something would go on for ever.
+        let deadline = this.deadline.as_mut();
+        let frame = match deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            false => ready!(Pin::new(&mut this.body).poll_frame(cx)),
+            true => {
                 let mut trailers = HeaderMap::new();
                 // A text of ASCII and our own details always are headers.
                 let _ = exceeded().add_header(&mut trailers);
@@ -147,3 +146,6 @@ impl HttpBody for Limited {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

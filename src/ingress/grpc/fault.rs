@@ -1,5 +1,6 @@
 //! Errors in gRPC's words: a code, a text for people, and details for programs (google.rpc).
 
+use super::reason::Reason;
 use crate::cloudevents::EventError;
 use crate::ingress::front::ReadError;
 use crate::message::Refusal;
@@ -19,8 +20,7 @@ pub(super) struct Fault(Box<Parts>);
 #[derive(Clone, Debug)]
 struct Parts {
     code: Code,
-    /// What programs tell faults apart by: the words of HTTP's problem types, in upper case.
-    reason: &'static str,
+    reason: Reason,
     text: String,
     retry_after: Option<Duration>,
     /// The field that is wrong.
@@ -31,7 +31,7 @@ struct Parts {
 }
 
 impl Fault {
-    pub(super) fn new(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, reason: Reason, text: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             code,
             reason,
@@ -47,7 +47,7 @@ impl Fault {
         let why = why.into();
         let mut fault = Self::new(
             Code::InvalidArgument,
-            "MALFORMED",
+            Reason::Malformed,
             format!("{field}: {why}"),
         );
         fault.0.field = Some(field.to_owned());
@@ -56,17 +56,17 @@ impl Fault {
 
     /// What came can't be read at all.
     pub(super) fn unreadable(why: impl Into<String>) -> Self {
-        Self::new(Code::InvalidArgument, "MALFORMED", why)
+        Self::new(Code::InvalidArgument, Reason::Malformed, why)
     }
 
     /// The same may succeed later.
-    pub(super) fn unavailable(reason: &'static str, text: impl Into<String>, seconds: u64) -> Self {
+    pub(super) fn unavailable(reason: Reason, text: impl Into<String>, seconds: u64) -> Self {
         Self::new(Code::Unavailable, reason, text).retry_after(seconds)
     }
 
     /// A limit that others fill, too: the same may succeed later.
     pub(super) fn exhausted(
-        reason: &'static str,
+        reason: Reason,
         text: impl Into<String>,
         whose: &str,
         seconds: u64,
@@ -82,7 +82,7 @@ impl Fault {
 
     pub(super) fn in_flight_full() -> Self {
         let text = "too many bytes of other requests are in flight";
-        Self::exhausted("IN_FLIGHT_FULL", text, "limits.in_flight_bytes", 1)
+        Self::exhausted(Reason::InFlightFull, text, "limits.in_flight_bytes", 1)
             .with("setting", "limits.in_flight_bytes")
     }
 
@@ -112,7 +112,7 @@ impl Fault {
     pub(super) fn status(self) -> Status {
         let parts = *self.0;
         let mut details = ErrorDetails::new();
-        details.set_error_info(parts.reason, DOMAIN, parts.facts);
+        details.set_error_info(parts.reason.as_str(), DOMAIN, parts.facts);
         if let Some(field) = parts.field {
             details.add_bad_request_violation(field, parts.text.clone());
         }
@@ -147,52 +147,52 @@ impl From<Refusal> for Fault {
                 actual,
                 limit,
                 setting,
-            } => Self::new(Code::InvalidArgument, "TOO_LARGE", text)
+            } => Self::new(Code::InvalidArgument, Reason::TooLarge, text)
                 .over(what, actual, limit, setting),
             Refusal::TooMany {
                 what,
                 actual,
                 limit,
                 setting,
-            } => Self::new(Code::InvalidArgument, "TOO_MANY", text)
+            } => Self::new(Code::InvalidArgument, Reason::TooMany, text)
                 .over(what, actual, limit, setting),
             Refusal::IdNeeded(_) => {
-                let mut fault = Self::new(Code::InvalidArgument, "ID_NEEDED", text);
+                let mut fault = Self::new(Code::InvalidArgument, Reason::IdNeeded, text);
                 fault.0.field = Some("message.id".to_owned());
                 fault
             }
             Refusal::NoRoute { topic } => {
-                Self::new(Code::NotFound, "NO_ROUTE", text).with("topic", topic)
+                Self::new(Code::NotFound, Reason::NoRoute, text).with("topic", topic)
             }
             Refusal::RouteRefused { route, .. } => {
-                Self::new(Code::FailedPrecondition, "ROUTE_REFUSED", text).with("route", route)
+                Self::new(Code::FailedPrecondition, Reason::RouteRefused, text).with("route", route)
             }
             Refusal::Conflict { id, position } => {
-                Self::new(Code::AlreadyExists, "ID_CONFLICT", text)
+                Self::new(Code::AlreadyExists, Reason::IdConflict, text)
                     .with("id", id)
                     .with("position", position.0)
             }
             Refusal::BacklogFull { lane, limit_bytes } => {
-                Self::exhausted("BACKLOG_FULL", text, &format!("destination:{lane}"), 5)
+                Self::exhausted(Reason::BacklogFull, text, &format!("destination:{lane}"), 5)
                     .with("destination", lane)
                     .with("limit", limit_bytes)
                     .with("setting", "backlog")
             }
             Refusal::DedupFull { entries } => {
-                Self::exhausted("DEDUP_FULL", text, "dedup.max_entries", 10)
+                Self::exhausted(Reason::DedupFull, text, "dedup.max_entries", 10)
                     .with("entries", entries)
                     .with("setting", "dedup.max_entries")
             }
-            Refusal::JournalFull(_) => Self::unavailable("JOURNAL_FULL", text, 10),
-            Refusal::Busy => Self::unavailable("BUSY", text, 1),
-            Refusal::Stopping => Self::unavailable("STOPPING", text, 5),
-            Refusal::JournalFailed(_) => Self::unavailable("JOURNAL_FAILED", text, 30),
+            Refusal::JournalFull(_) => Self::unavailable(Reason::JournalFull, text, 10),
+            Refusal::Busy => Self::unavailable(Reason::Busy, text, 1),
+            Refusal::Stopping => Self::unavailable(Reason::Stopping, text, 5),
+            Refusal::JournalFailed(_) => Self::unavailable(Reason::JournalFailed, text, 30),
             Refusal::EarlierRefused { is_retriable: true } => {
-                Self::new(Code::Aborted, "EARLIER_REFUSED", text).retry_after(1)
+                Self::new(Code::Aborted, Reason::EarlierRefused, text).retry_after(1)
             }
             Refusal::EarlierRefused {
                 is_retriable: false,
-            } => Self::new(Code::Aborted, "EARLIER_REFUSED", text),
+            } => Self::new(Code::Aborted, Reason::EarlierRefused, text),
         }
     }
 }
@@ -204,7 +204,7 @@ impl From<EventError> for Fault {
             EventError::Attribute { name, .. } => Self::unreadable(text).with("attribute", name),
             EventError::Malformed(_) => Self::unreadable(text),
             EventError::ContentType { .. } => {
-                Self::new(Code::InvalidArgument, "CONTENT_TYPE", text)
+                Self::new(Code::InvalidArgument, Reason::ContentType, text)
             }
         }
     }
@@ -215,12 +215,12 @@ impl From<ReadError> for Fault {
         let text = error.to_string();
         match error {
             ReadError::UnknownStream(name) => {
-                Self::new(Code::NotFound, "UNKNOWN_STREAM", text).with("stream", name)
+                Self::new(Code::NotFound, Reason::UnknownStream, text).with("stream", name)
             }
             ReadError::Gone { earliest } => {
-                Self::new(Code::OutOfRange, "OFFSET_GONE", text).with("earliest", earliest)
+                Self::new(Code::OutOfRange, Reason::OffsetGone, text).with("earliest", earliest)
             }
-            ReadError::Failed(_) => Self::unavailable("STREAM_FAILED", text, 5),
+            ReadError::Failed(_) => Self::unavailable(Reason::StreamFailed, text, 5),
         }
     }
 }
@@ -232,11 +232,22 @@ pub(super) fn of_decoding(status: Status, limit: usize) -> Status {
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted if is_too_long => {
             let text = format!("the message is larger than {limit} bytes, decompressed");
-            Fault::new(Code::InvalidArgument, "TOO_LARGE", text)
+            Fault::new(Code::InvalidArgument, Reason::TooLarge, text)
                 .with("what", "the message")
                 .with("limit", limit)
                 .with("setting", "limits.payload")
                 .status()
+        }
+        // It names the codings that there are, in `grpc-accept-encoding`.
+        Code::Unimplemented if status.details().is_empty() => {
+            let fault = Fault::new(
+                Code::Unimplemented,
+                Reason::ContentEncoding,
+                status.message(),
+            );
+            let mut told = fault.status();
+            *told.metadata_mut() = status.metadata().clone();
+            told
         }
         // Of what is damaged on the way, or by its sender.
         Code::Internal if status.details().is_empty() => {
@@ -245,3 +256,6 @@ pub(super) fn of_decoding(status: Status, limit: usize) -> Status {
         _ => status,
     }
 }
+
+#[cfg(test)]
+mod tests;

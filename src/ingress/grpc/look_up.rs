@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::fault::Fault;
+use super::reason::Reason;
 use super::{answer, v1};
 use crate::ingress::front::Front;
 use crate::message::Position;
@@ -32,7 +33,7 @@ pub(super) async fn get_message<F: Front>(
     };
     let receipt = found.map(answer::receipt).ok_or_else(|| {
         let text = "no such message is pending, in the dedup window or in the journal";
-        Fault::new(Code::NotFound, "UNKNOWN_MESSAGE", text)
+        Fault::new(Code::NotFound, Reason::UnknownMessage, text)
     })?;
     Ok(v1::GetMessageResponse {
         receipt: Some(receipt),

@@ -15,6 +15,7 @@ mod envelope;
 mod fault;
 mod look_up;
 mod publish;
+mod reason;
 mod stream;
 mod subscribe;
 

@@ -3,6 +3,7 @@
 use super::body::Came;
 use super::desk::Desk;
 use super::fault::Fault;
+use super::reason::Reason;
 use super::{answer, codec, envelope, v1};
 use crate::ingress::front::Front;
 use crate::ingress::outliving::Outliving;
@@ -30,7 +31,7 @@ pub(super) async fn publish<F: Front>(
 pub(super) fn internal() -> Fault {
     Fault::new(
         Code::Internal,
-        "INTERNAL",
+        Reason::Internal,
         "a fault of the gateway; it is unknown whether the message is stored: send it again under \
          the same id",
     )

@@ -3,6 +3,7 @@
 
 use super::desk::{Desk, SUBSCRIBERS};
 use super::fault::Fault;
+use super::reason::Reason;
 use super::v1;
 use super::v1::subscribe_request::From;
 use crate::ingress::front::{Front, Page, Start, StreamRead, StreamRecord};
@@ -24,7 +25,7 @@ pub(super) async fn subscribe<F: Front>(
 ) -> Result<impl Stream<Item = Result<v1::SubscribeResponse, Status>> + Send + use<F>, Fault> {
     let Ok(place) = Arc::clone(&desk.subscribers).try_acquire_owned() else {
         let text = format!("all {SUBSCRIBERS} subscribers are there");
-        let fault = Fault::exhausted("SUBSCRIBERS", text, "subscribers", 5);
+        let fault = Fault::exhausted(Reason::Subscribers, text, "subscribers", 5);
         return Err(fault.with("limit", SUBSCRIBERS));
     };
     let mut reader = Reader {

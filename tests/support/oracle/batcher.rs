@@ -335,7 +335,7 @@ impl<'a> Batcher<'a> {
             );
         }
         if let Some(before) = self.last.insert(key.clone(), acked)
-            && before.position >= position
+            && (before.name < name) != (before.position < position)
         {
             wrong(Kind::Numbering, &format!("{before:?} was before it"));
         }

@@ -109,12 +109,33 @@ pub const SLOW_PUBLISHER: u32 = 0;
 const KEYS: u32 = 4;
 /// Publishers from here on send batches.
 pub const FIRST_BATCHER: u32 = 1_000;
+/// Publishers from here on call over gRPC.
+pub const FIRST_CALLER: u32 = 2_000;
 /// One sends more than others, so it has more keys.
 const BATCHER_KEYS: u32 = 24;
 /// Of its messages, one of so many goes to the slow destination: when that is full, messages of
 /// the same key that would go elsewhere have to wait for it.
 const BATCHER_SLOW_ONE_IN: u32 = 6;
 const LARGE_BYTES: usize = 60_000;
+
+/// In which way of gRPC a publisher sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Publish.
+    One,
+    /// PublishBatch.
+    Batch,
+    /// PublishStream.
+    Ordered,
+    /// The same without order. Nothing there waits for what was refused, so its messages have no keys.
+    Unordered,
+}
+
+impl How {
+    pub fn of(number: u32) -> Self {
+        [Self::Ordered, Self::Unordered, Self::Batch, Self::One][number as usize % 4]
+    }
+}
 
 impl Name {
     pub fn id(self) -> String {
@@ -172,6 +193,9 @@ pub fn message(seed: u64, name: Name) -> Message {
     };
     let key =
         (random.u8(..8) > 0).then(|| format!("{}-key-{}", name.publisher, random.u32(..keys)));
+    let is_unordered =
+        name.publisher >= FIRST_CALLER && How::of(name.publisher - FIRST_CALLER) == How::Unordered;
+    let key = key.filter(|_| !is_unordered);
     let poisoned = random.u8(..50) == 0;
     let length = match random.u8(..100) {
         0 => LARGE_BYTES,

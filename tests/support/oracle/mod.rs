@@ -5,6 +5,7 @@
 //! caller to say, since planted faults must be found.
 
 mod batcher;
+mod caller;
 mod checks;
 mod content;
 mod publisher;
@@ -19,8 +20,9 @@ use super::client::Client;
 use super::metrics::{self, CountsByDestination};
 use super::process::{Gateway, START_LIMIT, program};
 use batcher::Batcher;
+use caller::Caller;
 use checks::{Arrived, Doubles};
-use content::{FAULTY, FIRST_BATCHER, Name, STREAMS, message, record_file};
+use content::{FAULTY, FIRST_BATCHER, FIRST_CALLER, Name, STREAMS, message, record_file};
 use publisher::{Acked, Published, Publisher, Shared};
 use reader::Read;
 use rustix::process::Signal;
@@ -50,6 +52,8 @@ pub struct Setup {
     pub publishers: u32,
     /// Publishers of many messages at once, besides.
     pub batchers: u32,
+    /// Publishers over gRPC, besides: in turn an ordered stream, an unordered one, batches, single calls.
+    pub callers: u32,
     pub kills: u32,
     pub pauses: u32,
     /// None: publishers go on for the whole `duration`.
@@ -132,7 +136,7 @@ pub fn run(setup: &Setup) -> Report {
     let delay_ms = SYNC_DELAYS_MS[(setup.seed % 3) as usize];
     gateway.variable("CAUSEWAY_SYNC_DELAY_MS", &delay_ms.to_string());
     let messages_each = setup.messages_each.unwrap_or(u32::MAX);
-    let shared = Shared::new(setup.seed, gateway.http, messages_each);
+    let shared = Shared::new(setup.seed, gateway.http, gateway.grpc, messages_each);
     let mut report = Report::default();
     if let Err(why) = gateway.start() {
         report.violations.push(Violation::new(Kind::Process, why));
@@ -144,6 +148,8 @@ pub fn run(setup: &Setup) -> Report {
         let mut publishers: Vec<_> = publishers.map(|p| scope.spawn(|| p.run())).collect();
         let batchers = (0..setup.batchers).map(|n| Batcher::new(&shared, FIRST_BATCHER + n));
         publishers.extend(batchers.map(|b| scope.spawn(|| b.run())));
+        let callers = (0..setup.callers).map(|n| Caller::new(&shared, FIRST_CALLER + n));
+        publishers.extend(callers.map(|c| scope.spawn(|| c.run())));
         let readers = STREAMS.map(|stream| {
             let client = gateway.client(ANSWER_LIMIT);
             scope.spawn(|| reader::follow(client, stream, setup.seed, &readers_stop))

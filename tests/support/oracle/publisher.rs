@@ -28,6 +28,7 @@ const POISON_HEADER: &str = "causeway-header-poison";
 pub struct Shared {
     pub seed: u64,
     pub http: SocketAddr,
+    pub grpc: SocketAddr,
     /// Set: no new messages.
     pub stop: AtomicBool,
     /// A publisher stops by itself after so many messages.
@@ -37,10 +38,11 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(seed: u64, http: SocketAddr, messages_each: u32) -> Self {
+    pub fn new(seed: u64, http: SocketAddr, grpc: SocketAddr, messages_each: u32) -> Self {
         Self {
             seed,
             http,
+            grpc,
             messages_each,
             stop: AtomicBool::new(false),
             kills: AtomicUsize::new(0),

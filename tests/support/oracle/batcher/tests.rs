@@ -9,7 +9,8 @@ fn batcher(shared: &Shared) -> Batcher<'_> {
 }
 
 fn shared() -> Shared {
-    Shared::new(SEED, ([127, 0, 0, 1], 1).into(), u32::MAX)
+    let nobody = ([127, 0, 0, 1], 1).into();
+    Shared::new(SEED, nobody, nobody, u32::MAX)
 }
 
 fn messages(batcher: &Batcher<'_>, count: usize) -> Vec<Message> {

@@ -30,8 +30,8 @@ struct Subject {
     exceptions: &'static [&'static str],
 }
 
-/// One port serves both: what doesn't begin with the preface is answered as HTTP/1.1, by a bare 400,
-/// and closed.
+/// What doesn't begin with the preface is taken for HTTP/1.1, and closed with an answer in HTTP/1.1: by the http
+/// listener a bare 400, by the gRPC one that HTTP/2 is needed.
 const PREFACE: &str = "http2/3.5/2 Sends invalid connection preface";
 
 fn started() -> Gateway {
@@ -67,25 +67,6 @@ fn the_grpc_listener() {
         // h2spec sends no calls of gRPC, and all else is answered at once.
         slow_path: "/causeway.v1.Gateway/Publish",
         exceptions: &[PREFACE],
-    };
-    judge(&h2spec, &subject, gateway.folder());
-}
-
-#[test]
-fn the_grpc_listener() {
-    let Some(h2spec) = tools::bin("h2spec") else {
-        return skipped("h2spec::the_grpc_listener", tools::MISSING);
-    };
-    let mut gateway = Gateway::new(&program(), ALL_TO_INBOX);
-    gateway.start().unwrap_or_else(|why| panic!("{why}"));
-    let subject = Subject {
-        address: gateway.grpc,
-        path: "/causeway.v1.Gateway/Publish",
-        slow_path: "/causeway.v1.Gateway/Publish",
-        exceptions: &[(
-            "http2/3.5/2 Sends invalid connection preface",
-            "what doesn't begin with the preface is told in HTTP/1.1 that HTTP/2 is needed",
-        )],
     };
     judge(&h2spec, &subject, gateway.folder());
 }

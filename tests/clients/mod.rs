@@ -92,7 +92,6 @@ impl Client {
     }
 
     /// `what`: topic, id and payload.
-
     fn start(&self, url: &str, what: [&str; 3], said: &Path) -> Running {
         let output = File::create(said).expect("the test's folder is writable");
         let mut command = Command::new(&self.program);

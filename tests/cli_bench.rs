@@ -76,8 +76,9 @@ fn what_settled_is_what_the_stream_has() {
     // Ids of its own, a warm-up, the open loop.
     let words = "--topic all/b --duration 300ms --rate 200 --warm-up 100ms";
     let (code, report, _) = bench(&gateway, words);
-    assert_eq!(code, 0, "{report}");
     let number = |name: &str| report[name].as_u64().expect("a number");
+    // A machine that is busy with other tests may not keep up: then it must say so.
+    assert_eq!(code == 0, number("unsent") == 0, "{report}");
     assert_eq!(number("settled") + number("unsent"), 60, "{report}");
     let all = 500 + number("settled") + report["warm_up"]["settled"].as_u64().expect("a number");
     assert_eq!(ids(&gateway, all).len() as u64, all);

@@ -18,6 +18,8 @@ use tokio::time::sleep;
 
 /// After a connection that broke.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// After the end what was due before it is still sent for so long: some always is, at the last moment.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// The pacer looks for a signal at least so often.
 const MAX_NAP: Duration = Duration::from_millis(50);
 
@@ -135,14 +137,6 @@ impl Load {
             let Some(Due { at, .. }) = next else { break };
             std::thread::sleep((at - now).min(MAX_NAP));
         }
-        // After the time nothing is sent any more, not even what is due.
-        if let Some(end) = self.end() {
-            while !self.is_stopped() && Instant::now() < end {
-                std::thread::sleep((end - Instant::now()).min(MAX_NAP));
-            }
-            self.due.close();
-            return;
-        }
         match self.is_stopped() {
             true => self.due.close(),
             // One more each, to learn that nothing is left.
@@ -202,9 +196,9 @@ impl Load {
     }
 
     async fn open_turn(&self, rate: f64) -> Option<Turn> {
-        // Closed: the time is over.
+        // Closed: it is stopped.
         self.due.acquire().await.ok()?.forget();
-        if self.end().is_some_and(|end| Instant::now() >= end) {
+        if self.end().is_some_and(|end| Instant::now() >= end + GRACE) {
             return None;
         }
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);

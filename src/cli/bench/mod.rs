@@ -13,7 +13,7 @@ use super::client::{Connection, Server};
 use super::exit::{EXIT_CODES, Failure, Reply, say};
 use super::no_threads;
 use clap::Args;
-use load::{Load, Parts};
+use load::{GRACE, Load, Parts};
 use payload::{Messages, Way};
 use report::Report;
 use schedule::{Schedule, Until};
@@ -38,8 +38,9 @@ It publishes real messages: their routes deliver them. Give it a topic of its ow
 
 Without --rate each connection sends as soon as its last request is answered, and latency counts from
 when a request was sent. With --rate requests are due by the clock, and latency counts from when a
-request was due, so that what waited behind a stall is slow, as it is for a publisher; what was due
-and never sent is told, and its wait counts. The warm-up is in no figure; what went wrong in it is told.
+request was due, so that what waited behind a stall is slow, as it is for a publisher; what was due and not sent
+a second after the end is told, and its wait counts. The warm-up is in no figure; what went wrong in
+it is told.
 
 It ends with 1 where anything was refused (unless --allow-refusals), had no answer, or wasn't sent in
 time.";
@@ -178,7 +179,9 @@ fn finished(bench: &Bench, load: &Load, mut parts: Parts, now: Instant) -> Repor
     };
     let mut unsent = 0;
     if let (Some(rate), Some(end)) = (schedule.rate, end) {
-        let waited = schedule.overdue(load.requests(), end - load.start, rate);
+        let waited_until = if interrupted { end } else { end + GRACE };
+        let (end, now) = (end - load.start, waited_until - load.start);
+        let waited = schedule.overdue(load.requests(), end, now, rate);
         for (wait, messages) in waited {
             parts.measured.latency.add(wait, messages);
             unsent += messages;

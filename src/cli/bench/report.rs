@@ -85,7 +85,7 @@ impl Report {
         }
         if self.unsent > 0 {
             lines.push(format!(
-                "due and not sent in time: {}; their wait until the end counts as latency",
+                "due and not sent in time: {}; their wait counts as latency",
                 self.unsent
             ));
         }

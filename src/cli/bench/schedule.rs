@@ -65,9 +65,15 @@ impl Schedule {
     }
 
     /// Of the measured requests from that number on, those that were due before `end` and weren't sent:
-    /// how long some of them had waited by then, each for so many messages. A million of them are told
-    /// in a thousand steps.
-    pub fn overdue(&self, from: u64, end: Duration, rate: f64) -> Vec<(Duration, u64)> {
+    /// how long some of them had waited by `now`, each for so many messages. A million of them are
+    /// told in a thousand steps.
+    pub fn overdue(
+        &self,
+        from: u64,
+        end: Duration,
+        now: Duration,
+        rate: f64,
+    ) -> Vec<(Duration, u64)> {
         const STEPS: u64 = 1_000;
         let from = from.max(self.first_measured(rate));
         let until = (end.as_secs_f64() * rate / self.batch as f64).ceil() as u64;
@@ -81,7 +87,7 @@ impl Schedule {
             };
             let count = width.min(until - number);
             // All of a step as its first, the longest.
-            waited.push((end.saturating_sub(due.at), count * due.messages));
+            waited.push((now.saturating_sub(due.at), count * due.messages));
             number += count;
         }
         waited
@@ -135,14 +141,19 @@ mod tests {
     fn what_was_due_and_never_sent_is_told_with_its_wait() {
         let timed = schedule(Until::After(Duration::from_secs(2)));
         let end = Duration::from_secs(3);
-        let waited = timed.overdue(28, end, 100.0);
+        let now = Duration::from_secs(4);
+        let waited = timed.overdue(28, end, now, 100.0);
         let ms = Duration::from_millis;
-        assert_eq!(waited, [(ms(200), 10), (ms(100), 10)]);
-        assert_eq!(timed.overdue(30, end, 100.0), []);
+        assert_eq!(waited, [(ms(1_200), 10), (ms(1_100), 10)]);
+        assert_eq!(timed.overdue(30, end, now, 100.0), []);
         // Those of the warm-up don't count.
-        let messages: u64 = timed.overdue(0, end, 100.0).iter().map(|(_, n)| n).sum();
+        let messages: u64 = timed
+            .overdue(0, end, now, 100.0)
+            .iter()
+            .map(|(_, n)| n)
+            .sum();
         assert_eq!(messages, 200);
-        let fast = timed.overdue(0, end, 1e6);
+        let fast = timed.overdue(0, end, now, 1e6);
         assert!(fast.len() <= 1_000, "{}", fast.len());
         let messages: u64 = fast.iter().map(|(_, n)| n).sum();
         assert_eq!(messages, 2_000_000);

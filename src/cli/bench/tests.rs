@@ -122,7 +122,7 @@ fn what_was_due_and_not_sent_is_told_and_fails() {
     let reply = run(&bench.expect("understood"), &server).expect("it runs");
     let number = |name: &str| reply.json[name].as_u64().expect("a number");
     assert_eq!(number("sent") + number("unsent"), 100, "{}", reply.text);
-    assert!(number("unsent") >= 90, "{}", reply.text);
+    assert!(number("unsent") >= 80, "{}", reply.text);
     assert_eq!(reply.code, Code::Failed);
     let max = reply.json["latency_ms"]["p99"].as_f64().expect("a number");
     assert!(max >= 700.0, "{}", reply.text);

@@ -134,6 +134,7 @@ mod tests {
             text(&settings(), &commands),
             "edge-1 listens:\n\
              \x20 http    http://127.0.0.1:8080  takes messages, looks them up, reads streams\n\
+             \x20 grpc    http://127.0.0.1:50051  the same over gRPC, with reflection\n\
              \x20 admin   http://127.0.0.1:9190  status and control\n\
              \x20 health  http://127.0.0.1:9191  /healthz, /readyz, /metrics\n\
              Try, in another terminal:\n\

@@ -7,7 +7,6 @@ use crate::support::{skip, tools};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
@@ -157,12 +156,8 @@ fn a_calls_context_is_that_of_its_messages() {
     let Some(grpcurl) = tools::bin("grpcurl") else {
         return skip::skipped("traces over gRPC", tools::MISSING);
     };
-    let place = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = place.local_addr().expect("bound").to_string();
-    drop(place);
-    let settings = format!("{SETTINGS}\n[listen.grpc]\naddress = \"{address}\"\n");
-    let mut gateway = Gateway::new(&program(), &settings);
-    gateway.start().unwrap();
+    let gateway = started();
+    let address = gateway.grpc.to_string();
     let message = |id: &str, headers: &str| {
         format!(
             "{{\"topic\":\"all/x\",\"id\":\"{id}\",\"payload\":\"eA==\",\"headers\":[{headers}]}}"

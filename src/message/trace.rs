@@ -308,7 +308,7 @@ mod tests {
         let short = |n: usize| format!("short{n:02}={}", "s".repeat(90));
         let long = format!("long={}", "l".repeat(200));
         let five: Vec<String> = (0..5).map(short).collect();
-        let with_long = [&five[..4], &[long.clone()], &five[4..]].concat();
+        let with_long = [&five[..4], std::slice::from_ref(&long), &five[4..]].concat();
         assert_eq!(state(&[&with_long.join(",")]), five.join(","));
         let seven: Vec<String> = (0..7).map(short).collect();
         let kept = state(&[&seven.join(",")]);

@@ -4,7 +4,7 @@ use crate::message::{Delivery, Envelope, Position};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
-pub struct Spans;
+pub struct Spans(());
 
 /// Of one publish.
 pub struct Accept;
@@ -14,7 +14,7 @@ pub struct Attempt;
 
 impl Spans {
     pub fn from_environment() -> Result<Self, String> {
-        Ok(Self)
+        Ok(Self::default())
     }
 
     #[must_use]

@@ -31,6 +31,9 @@ type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Handler = Arc<dyn Fn(Request<Body>) -> Pending<Reply> + Send + Sync>;
 
 const CONTENT_TYPE: &str = "application/grpc";
+/// Of a question to health or reflection: the name of a service or a file. They aren't charged to what
+/// is in flight.
+const QUESTION_BYTES: usize = 4 << 10;
 /// How often it is looked whether publishes are taken.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
 
@@ -72,6 +75,7 @@ impl<F: Front> App<F> {
     pub(super) fn new(desk: Arc<Desk<F>>, guard: Option<Guard>) -> Self {
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(report_health(Arc::clone(&desk), reporter));
+        let health = health.max_decoding_message_size(QUESTION_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
@@ -79,12 +83,14 @@ impl<F: Front> App<F> {
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         const SOUND: &str = "descriptors are made from the contract, and tested";
+        let v1 = reflection().build_v1().expect(SOUND);
+        let alpha = reflection().build_v1alpha().expect(SOUND);
         Self {
             desk,
             guard: guard.map(Arc::new),
             health: handler(health),
-            reflection: handler(reflection().build_v1().expect(SOUND)),
-            reflection_alpha: handler(reflection().build_v1alpha().expect(SOUND)),
+            reflection: handler(v1.max_decoding_message_size(QUESTION_BYTES)),
+            reflection_alpha: handler(alpha.max_decoding_message_size(QUESTION_BYTES)),
         }
     }
 
@@ -146,8 +152,6 @@ impl<F: Front> App<F> {
                 return grpc(Fault::new(Code::Unimplemented, Reason::UnknownMethod, text).status());
             }
         };
-        let limits = &self.desk.limits;
-        let (request, _) = charged(request, limits.in_flight.clone(), Silence::BetweenMessages);
         shown(handler(request).await)
     }
 

@@ -50,8 +50,8 @@ impl Endpoint {
 }
 
 /// All statuses that this listener gives; 0 stands for any other.
-const STATUSES: [u16; 14] = [
-    200, 202, 400, 404, 405, 408, 410, 413, 415, 422, 500, 503, 504, 0,
+const STATUSES: [u16; 16] = [
+    200, 202, 400, 403, 404, 405, 408, 410, 413, 415, 422, 431, 500, 503, 504, 0,
 ];
 
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! What each command runs.
 
 use crate::process::{Failure, cargo, keep_binary};
+use crate::proto;
 use crate::tools;
 
 /// Builds the plain binary first: that it builds at all is worth knowing, and scenarios that need
@@ -32,6 +33,7 @@ pub fn test(filter: Option<String>) -> Result<(), Failure> {
 
 pub fn lint() -> Result<(), Failure> {
     cargo(&["fmt", "--all", "--check"], &[])?;
+    proto::check()?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
     let deny = ["--", "--deny", "warnings"];
     let faults = ["--features", "causeway/faults"];

@@ -5,6 +5,7 @@
 
 mod commands;
 mod process;
+mod proto;
 mod task;
 mod tools;
 
@@ -19,7 +20,9 @@ usage: cargo xtask COMMAND
   test [FILTER]                 all tests, or those whose name contains FILTER
   tools [NAME…]                 fetches what tests use of others into target/tools, if it isn't there:
                                 python, go, node, or all of them; `test` does it too
-  lint                          formatting and clippy, with and without the faults build
+  lint                          formatting and clippy, with and without the faults build; and that what is
+                                made from proto/ is what `proto` makes
+  proto                         proto/ → the Rust of the gRPC ingress, which is checked in
   torture [--seed N] [--minutes M]
                                 the oracle for M minutes (default 10), from seed N (default: the time)
   torture --shown-by            the big scenarios at full size, against the release build
@@ -48,6 +51,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Test { filter } => commands::test(filter),
         Task::Tools { kits } => tools::fetch(&kits),
         Task::Lint => commands::lint(),
+        Task::Proto => proto::make(),
         Task::Torture { seed, minutes } => commands::torture(seed, minutes),
         Task::ShownBy => commands::shown_by(),
         Task::Bench { args } => commands::bench(&args),

@@ -15,6 +15,8 @@ pub enum Failure {
     Failed(String),
     NotStarted(String, io::Error),
     File(PathBuf, io::Error),
+    /// Checked in, and not what is made from `proto/`.
+    Outdated(PathBuf),
     /// What couldn't be fetched is said already.
     NotFetched(Vec<&'static str>),
 }
@@ -26,6 +28,11 @@ impl fmt::Display for Failure {
             Self::Failed(command) => write!(f, "failed: {command}"),
             Self::NotStarted(command, e) => write!(f, "can't be started: {command}: {e}"),
             Self::File(path, e) => write!(f, "{}: {e}", path.display()),
+            Self::Outdated(path) => write!(
+                f,
+                "{} isn't what proto/ makes: run `cargo xtask proto` and check it in",
+                path.display()
+            ),
             Self::NotFetched(names) => write!(f, "not fetched: {}", names.join(", ")),
         }
     }

@@ -8,6 +8,7 @@ pub enum Task {
     Test { filter: Option<String> },
     Tools { kits: Vec<Kit> },
     Lint,
+    Proto,
     Torture { seed: Option<u64>, minutes: u64 },
     ShownBy,
     Bench { args: Vec<String> },
@@ -22,6 +23,7 @@ pub fn parse(args: &[String]) -> Result<Task, Failure> {
         }),
         ["tools", names @ ..] => parse_tools(names),
         ["lint"] => Ok(Task::Lint),
+        ["proto"] => Ok(Task::Proto),
         ["torture", "--shown-by"] => Ok(Task::ShownBy),
         ["torture", options @ ..] => parse_torture(options),
         ["bench", args @ ..] if args.len() <= 2 => Ok(Task::Bench {
@@ -110,6 +112,7 @@ mod tests {
                 minutes: 10
             }
         );
+        assert_eq!(parsed("proto").unwrap(), Task::Proto);
         assert_eq!(parsed("torture --shown-by").unwrap(), Task::ShownBy);
         assert_eq!(
             parsed("bench rss").unwrap(),

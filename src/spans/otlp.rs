@@ -58,7 +58,7 @@ impl Spans {
     pub fn from_environment() -> Result<Self, String> {
         let is_off = env::var("OTEL_SDK_DISABLED").is_ok_and(|off| off == "true");
         let is_told = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
-        if is_off || !ENDPOINTS.iter().any(|name| is_told(&name)) {
+        if is_off || !ENDPOINTS.iter().any(is_told) {
             return Ok(Self(None));
         }
         let exporter = SpanExporter::builder()

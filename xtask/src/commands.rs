@@ -3,6 +3,7 @@
 use crate::process::{Failure, cargo, keep_binary};
 use crate::proto;
 use crate::tools;
+use std::ffi::OsString;
 
 /// Builds the plain binary first: that it builds at all is worth knowing, and scenarios that need
 /// the machine's own disk (fsync faults, a full file system) run it. The dependencies are the
@@ -28,7 +29,19 @@ pub fn test(filter: Option<String>) -> Result<(), Failure> {
         ("CAUSEWAY_TEST_PLAIN_BIN", plain.into_os_string()),
         ("CAUSEWAY_TEST_TOOLS", tools::folder()?.into_os_string()),
     ];
-    cargo(&args, &variables)
+    let all = cargo(&args, &variables);
+    if filter.is_none() {
+        spans(&variables)?;
+    }
+    all
+}
+
+/// What the feature `otlp` makes of traces: a build of its own, for two families of scenarios.
+fn spans(variables: &[(&str, OsString)]) -> Result<(), Failure> {
+    let features = ["--features", "causeway/faults,causeway/otlp"];
+    let args = ["test", "--package", "causeway", "--test", "main"];
+    let which = ["--", "otlp::", "traces::"];
+    cargo(&[&args[..], &features, &which].concat(), variables)
 }
 
 pub fn lint() -> Result<(), Failure> {
@@ -36,6 +49,8 @@ pub fn lint() -> Result<(), Failure> {
     proto::check()?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
     let deny = ["--", "--deny", "warnings"];
+    let all = ["--features", "causeway/faults,causeway/otlp"];
+    cargo(&[&clippy[..], &all, &deny].concat(), &[])?;
     let faults = ["--features", "causeway/faults"];
     cargo(&[&clippy[..], &faults, &deny].concat(), &[])?;
     cargo(&[&clippy[..], &deny].concat(), &[])

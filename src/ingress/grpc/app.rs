@@ -3,7 +3,7 @@
 use super::body::{Arrived, Came, Charged, Silence};
 use super::codec::{self, Raw};
 use super::counters::Method;
-use super::deadline::{self, Count, Limited};
+use super::deadline::{self, Count, Held, Limited};
 use super::desk::Desk;
 use super::fault::{self, Fault};
 use super::reason::Reason;
@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
@@ -159,7 +160,7 @@ impl<F: Front> App<F> {
     where
         M: prost::Message + 'static,
         C: FnOnce(Bytes, Came) -> A + Send,
-        A: Future<Output = Result<M, Fault>> + Send + 'static,
+        A: Future<Output = Result<Answered<M>, Fault>> + Send + 'static,
     {
         let in_flight = self.desk.limits.in_flight.clone();
         let (request, came) = charged(request, in_flight, Silence::Never);
@@ -208,7 +209,7 @@ impl<F: Front> listener::App for App<F> {
             }
         };
         let call = self.call(method, request);
-        let response = match deadline {
+        let mut response = match deadline {
             None => call.await,
             Some(deadline) => timeout_at(deadline, call)
                 .await
@@ -216,7 +217,8 @@ impl<F: Front> listener::App for App<F> {
         };
         count.see(response.headers());
         let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
-        response.map(|body| Body::new(Limited::new(body, deadline, count)))
+        let held = response.extensions_mut().remove::<Held>();
+        response.map(|body| Body::new(Limited::new(body, deadline, count).holding(held)))
     }
 
     fn refusal(&self, why: Refused) -> Response {
@@ -329,6 +331,30 @@ fn told(reply: Reply, limit: usize) -> Response {
     }
 }
 
+/// What a call of one answer ends with.
+pub(super) struct Answered<M> {
+    pub message: M,
+    /// Held until the answer is sent: a long one may have to wait for its client.
+    pub share: Option<OwnedSemaphorePermit>,
+}
+
+impl<M> Answered<M> {
+    pub(super) const fn alone(message: M) -> Self {
+        Self {
+            message,
+            share: None,
+        }
+    }
+
+    fn response(self) -> tonic::Response<M> {
+        let mut response = tonic::Response::new(self.message);
+        if let Some(share) = self.share {
+            response.extensions_mut().insert(Held::new(share));
+        }
+        response
+    }
+}
+
 /// One message in, one out.
 struct Unary<C> {
     call: Option<C>,
@@ -341,7 +367,7 @@ const ONCE: &str = "a call is made once";
 impl<M, C, A> UnaryService<Bytes> for Unary<C>
 where
     C: FnOnce(Bytes, Came) -> A,
-    A: Future<Output = Result<M, Fault>> + Send + 'static,
+    A: Future<Output = Result<Answered<M>, Fault>> + Send + 'static,
 {
     type Response = M;
     type Future = Pending<Result<tonic::Response<M>, Status>>;
@@ -349,12 +375,7 @@ where
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let call = self.call.take().expect(ONCE);
         let answer = call(request.into_inner(), self.came.clone());
-        Box::pin(async move {
-            answer
-                .await
-                .map(tonic::Response::new)
-                .map_err(Fault::status)
-        })
+        Box::pin(async move { answer.await.map(Answered::response).map_err(Fault::status) })
     }
 }
 

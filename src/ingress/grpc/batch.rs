@@ -1,6 +1,7 @@
 //! PublishBatch: many messages, a result for each. All are handed over before any is waited for, so that
 //! they share the journal's syncs.
 
+use super::app::Answered;
 use super::body::Came;
 use super::desk::Desk;
 use super::fault::Fault;
@@ -22,9 +23,13 @@ pub(super) async fn publish_batch<F: Front>(
     desk: Arc<Desk<F>>,
     request: Bytes,
     came: Came,
-) -> Result<v1::PublishBatchResponse, Fault> {
-    let share = came.arrived.take(request.len(), &desk.limits.in_flight)?;
-    count(request.clone())?;
+) -> Result<Answered<v1::PublishBatchResponse>, Fault> {
+    let count = count(request.clone())?;
+    let in_flight = &desk.limits.in_flight;
+    let share = came
+        .arrived
+        .take_messages(count, request.len(), in_flight)?;
+    let nothing = in_flight.take(0).ok_or_else(Fault::in_flight_full)?;
     let all = async move {
         let begun = hand_over(&desk, request, came.trace.as_ref())?;
         let mut results = Vec::with_capacity(begun.len());
@@ -35,14 +40,17 @@ pub(super) async fn publish_batch<F: Front>(
             };
             results.push(answer::result(result));
         }
-        Ok(v1::PublishBatchResponse { results })
+        Ok(Answered {
+            message: v1::PublishBatchResponse { results },
+            share: Some(share),
+        })
     };
-    let ended = Outliving::new(all, share).await;
+    let ended = Outliving::new(all, nothing).await;
     ended.unwrap_or_else(|_| Err(publish::internal()))
 }
 
 /// Of a request that isn't one nothing is taken.
-fn count(request: Bytes) -> Result<(), Fault> {
+fn count(request: Bytes) -> Result<usize, Fault> {
     let mut messages = codec::messages(request);
     let mut count = 0;
     while messages.next_message()?.is_some() {
@@ -50,7 +58,7 @@ fn count(request: Bytes) -> Result<(), Fault> {
     }
     match count {
         0 => Err(Fault::malformed("messages", "it is empty")),
-        1..=MESSAGES => Ok(()),
+        1..=MESSAGES => Ok(count),
         _ => {
             let text = format!("{count} messages, more than the limit of {MESSAGES}");
             let fault = Fault::new(Code::InvalidArgument, Reason::TooMany, text);

@@ -26,6 +26,9 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// In front of each message.
 const PREFIX_BYTES: usize = 5;
+/// A message under way takes about so much besides its bytes: its envelope, its plan, who waits for it. A short
+/// one is charged as much.
+const MESSAGE_COST_BYTES: usize = 1 << 10;
 
 /// The share of what came and wasn't taken over yet.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,18 @@ struct Untaken {
 }
 
 impl Arrived {
+    /// The share of so many messages that came whole in one: of their bytes, or of what they cost.
+    pub(super) fn take_messages(
+        &self,
+        count: usize,
+        bytes: usize,
+        in_flight: &InFlight,
+    ) -> Result<OwnedSemaphorePermit, Fault> {
+        // Under a small limit what they cost must not be more than there can ever be.
+        let cost = (count * MESSAGE_COST_BYTES).min(in_flight.limit_bytes() / 2);
+        self.take(bytes.max(cost), in_flight)
+    }
+
     /// The share of a message that came whole: what it took on the way is given back for what it is now, which
     /// may be more or less if it was compressed.
     pub(super) fn take(

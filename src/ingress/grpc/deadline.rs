@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tonic::{Code, Status};
 
@@ -93,7 +94,11 @@ pub(super) struct Limited {
     deadline: Option<Pin<Box<Sleep>>>,
     count: Count,
     is_over: bool,
+    _held: Option<Held>,
 }
+
+/// A share of the bytes in flight that is given back with the answer.
+pub(super) type Held = Arc<OwnedSemaphorePermit>;
 
 impl Limited {
     pub(super) fn new(body: Body, deadline: Option<Pin<Box<Sleep>>>, count: Count) -> Self {
@@ -102,6 +107,14 @@ impl Limited {
             deadline,
             count,
             is_over: false,
+            _held: None,
+        }
+    }
+
+    pub(super) fn holding(self, held: Option<Held>) -> Self {
+        Self {
+            _held: held,
+            ..self
         }
     }
 }

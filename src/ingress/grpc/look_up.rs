@@ -1,5 +1,6 @@
 //! GetMessage: where a message is now.
 
+use super::app::Answered;
 use super::desk::Desk;
 use super::fault::Fault;
 use super::reason::Reason;
@@ -11,7 +12,7 @@ use tonic::Code;
 pub(super) async fn get_message<F: Front>(
     desk: &Desk<F>,
     request: v1::GetMessageRequest,
-) -> Result<v1::GetMessageResponse, Fault> {
+) -> Result<Answered<v1::GetMessageResponse>, Fault> {
     let v1::GetMessageRequest {
         position,
         id,
@@ -35,7 +36,7 @@ pub(super) async fn get_message<F: Front>(
         let text = "no such message is pending, in the dedup window or in the journal";
         Fault::new(Code::NotFound, Reason::UnknownMessage, text)
     })?;
-    Ok(v1::GetMessageResponse {
+    Ok(Answered::alone(v1::GetMessageResponse {
         receipt: Some(receipt),
-    })
+    }))
 }

@@ -1,5 +1,6 @@
 //! Publish: one message, one receipt.
 
+use super::app::Answered;
 use super::body::Came;
 use super::desk::Desk;
 use super::fault::Fault;
@@ -15,17 +16,19 @@ pub(super) async fn publish<F: Front>(
     desk: Arc<Desk<F>>,
     request: Bytes,
     came: Came,
-) -> Result<v1::PublishResponse, Fault> {
-    let share = came.arrived.take(request.len(), &desk.limits.in_flight)?;
+) -> Result<Answered<v1::PublishResponse>, Fault> {
+    let share = came
+        .arrived
+        .take_messages(1, request.len(), &desk.limits.in_flight)?;
     let buffer_bytes = request.len();
     let message = codec::only_message(request)?;
     let envelope = envelope::read(&desk, message, buffer_bytes, came.trace.as_ref())?;
     let publish = async move { desk.front.publish(envelope, None).await };
     let published = Outliving::new(publish, share).await;
     let receipt = answer::published(published.map_err(|_| internal())?)?;
-    Ok(v1::PublishResponse {
+    Ok(Answered::alone(v1::PublishResponse {
         receipt: Some(receipt),
-    })
+    }))
 }
 
 pub(super) fn internal() -> Fault {

@@ -167,7 +167,8 @@ where
         {
             match came {
                 Ok(Some(bytes)) => {
-                    let share = reading.arrived.take(bytes.len(), &reading.in_flight);
+                    let (arrived, in_flight) = (&reading.arrived, &reading.in_flight);
+                    let share = arrived.take_messages(1, bytes.len(), in_flight);
                     self.take(bytes, share);
                 }
                 Ok(None) => self.reading = None,

@@ -1,6 +1,7 @@
 //! Every command with `--json` against a real gateway: what it says has the shape that docs/JSON.md
 //! gives, and the page has nothing that no command says.
 
+use crate::support::client::Client;
 use crate::support::process::{Gateway, program};
 use crate::support::running::Running;
 use crate::support::shape::Shapes;
@@ -259,6 +260,9 @@ fn tapping(asked: &Asked) {
 
 fn operating(asked: &mut Asked) {
     asked.ask("reload", 0, &["reload"]);
+    // What isn't gRPC is counted as a call, too.
+    let answer = Client::new(asked.gateway.grpc, PATIENCE).get("/");
+    assert_eq!(answer.expect("an answer").status, 505);
     asked.ask("status", 0, &["status"]);
     asked.ask("error", 4, &["lane", "drop", "nowhere"]);
     // It owes, and its destination goes.

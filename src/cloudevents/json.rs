@@ -2,7 +2,7 @@
 
 use super::event::{DATA, DATA_BASE64, DATACONTENTTYPE, MAX_ATTRIBUTES, PARTITIONKEY};
 use super::{Attribute, Event, EventError, Value};
-use crate::message::{JSON, is_json};
+use crate::message::{JSON, is_json, text};
 use base64::Engine;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +30,7 @@ impl<'a> Draft<'a> {
                 .and_then(|rest| rest.rsplit_once(" at line "))
             {
                 Some((name, _)) => EventError::attribute(name, "it is there twice"),
-                None => EventError::Malformed(text),
+                None => EventError::Malformed(text::shown(text)),
             }
         })
     }

@@ -307,7 +307,7 @@ fn what_is_wrong_in_the_environment_names_the_variable() {
         ("CAUSEWAY__LIMITS__HEADERS", "100000"),
         ("CAUSEWAY__LIMITS__PAYLOAD", "big"),
         ("CAUSEWAY__AUTH__ANONYMOUS", "1"),
-        ("CAUSEWAY__LISTEN__GRPC", "127.0.0.1:1"),
+        ("CAUSEWAY__LISTEN__MQTT", "127.0.0.1:1"),
         ("CAUSEWAY__LISTEN__HTTP", "0.0.0.0:8080"),
         ("CAUSEWAY__LISTEN__HTPP", "127.0.0.1:1"),
         ("CAUSEWAY__SECRETS", "hunter2"),

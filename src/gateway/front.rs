@@ -1,6 +1,7 @@
 //! What listeners are given: the door, and the streams by name.
 
 use super::lanes::Lanes;
+use super::news::shortage;
 use crate::door::{Door, Published};
 use crate::egress::stream::{self, StreamReader};
 use crate::ingress::front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
@@ -43,7 +44,8 @@ impl Front for Reception {
     }
 
     fn takes_publishes(&self) -> bool {
-        self.door.journal.shared().failure().is_none()
+        let shared = self.door.journal.shared();
+        shared.failure().is_none() && shortage(shared.space()).is_none()
     }
 
     async fn read_stream(&self, name: &str, read: StreamRead) -> Result<Page, ReadError> {

@@ -15,6 +15,7 @@ mod plan;
 mod receipt;
 pub mod record;
 mod set;
+pub mod text;
 pub mod trace;
 pub mod wire;
 

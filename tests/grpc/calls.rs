@@ -218,6 +218,76 @@ async fn a_batch_answers_each_message_and_keeps_the_order_of_keys() {
     assert!(empty.is(Code::InvalidArgument, "MALFORMED"), "{empty:?}");
 }
 
+/// Waits for deliveries run beside each other: were they added up, these would take a minute.
+#[tokio::test]
+async fn a_batch_waits_for_all_deliveries_at_once() {
+    let gateway = started();
+    let mut client = connect(gateway.grpc).await;
+    let ids: Vec<String> = (0..60).map(|i| i.to_string()).collect();
+    let messages = ids.iter().map(|id| message("sure/second", id, "x"));
+    let request = v1::PublishBatchRequest {
+        messages: messages.collect(),
+    };
+    let started = Instant::now();
+    let answer = client.publish_batch(request).await.expect("answered");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    for ended in answer.into_inner().results {
+        let pending = result(Some(ended)).expect_err("nothing is delivered");
+        assert!(pending.is(Code::DeadlineExceeded, "OUTCOME_PENDING"));
+    }
+}
+
+#[tokio::test]
+async fn events_of_one_key_keep_their_order_in_a_batch() {
+    let gateway = started();
+    let mut client = connect(gateway.grpc).await;
+    let header = |name: &str, value: &str| v1::Header {
+        name: name.to_owned(),
+        value: value.to_owned().into(),
+    };
+    let event = |id: &str, payload: &'static str| v1::Message {
+        headers: vec![
+            header("ce-specversion", "1.0"),
+            header("ce-id", id),
+            header("ce-source", "/here"),
+            header("ce-type", "t"),
+            header("ce-partitionkey", "k"),
+        ],
+        ..message("all/e", "", payload)
+    };
+    let first = publish_one(&mut client, event("1", "x")).await;
+    assert_eq!(first.expect("taken").id, "/here 1");
+    let request = v1::PublishBatchRequest {
+        messages: vec![event("1", "y"), event("2", "x")],
+    };
+    let answer = client.publish_batch(request).await.expect("answered");
+    let mut results = answer.into_inner().results.into_iter();
+    let conflict = result(results.next()).expect_err("another event under its id");
+    assert!(
+        conflict.is(Code::AlreadyExists, "ID_CONFLICT"),
+        "{conflict:?}"
+    );
+    let behind = result(results.next()).expect_err("behind it");
+    assert!(behind.is(Code::Aborted, "EARLIER_REFUSED"), "{behind:?}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_in_a_text_that_fits_into_headers() {
+    let gateway = started();
+    let mut client = connect(gateway.grpc).await;
+    let event = v1::Message {
+        content_type: "application/cloudevents+json".to_owned(),
+        ..message("all/e", "", &format!("\"{}\"", "x".repeat(60_000)))
+    };
+    let refused = client.publish(publish(event)).await.expect_err("no event");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(
+        refused.message().len() < 2_000,
+        "{}",
+        refused.message().len()
+    );
+}
+
 fn limit<T>(request: &mut Request<T>) {
     request.set_timeout(Duration::from_millis(150));
 }

@@ -62,6 +62,13 @@ ack_timeout = "50ms"
 to = ["hung"]
 
 [[routes]]
+name = "second"
+topic = "sure/second"
+ack = "delivered"
+ack_timeout = "1s"
+to = ["hung"]
+
+[[routes]]
 name = "picky"
 topic = "sure/picky"
 ack = "delivered"

@@ -197,6 +197,7 @@ impl<F: Front> listener::App for App<F> {
         let method = Method::of_path(request.uri().path());
         let mut count = Count::begin(Arc::clone(&self.desk.counters), method);
         if let Some(refused) = self.refused(&request) {
+            count.refuse();
             count.see(refused.headers());
             return refused;
         }

@@ -12,6 +12,7 @@ use crate::ingress::front::Front;
 use crate::ingress::outliving::Outliving;
 use crate::message::{Chain, Refusal, TraceContext};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::Code;
@@ -32,14 +33,14 @@ pub(super) async fn publish_batch<F: Front>(
     let nothing = in_flight.take(0).ok_or_else(Fault::in_flight_full)?;
     let all = async move {
         let begun = hand_over(&desk, request, came.trace.as_ref())?;
-        let mut results = Vec::with_capacity(begun.len());
-        for begun in begun {
-            let result = match begun {
+        // All at once: each has its own time to be delivered.
+        let results = join_all(begun.into_iter().map(|begun| async {
+            answer::result(match begun {
                 Ok(answer) => answer::published(answer.await),
                 Err(fault) => Err(fault),
-            };
-            results.push(answer::result(result));
-        }
+            })
+        }));
+        let results = results.await;
         Ok(Answered {
             message: v1::PublishBatchResponse { results },
             share: Some(share),
@@ -82,13 +83,18 @@ fn hand_over<F: Front>(
     let mut chains: HashMap<Bytes, Chain> = HashMap::new();
     let mut begun = Vec::new();
     while let Some(message) = messages.next_message()? {
-        let key = codec::key(&message);
-        let chain = key.map(|key| chains.entry(key).or_default().clone());
+        let said = codec::key(&message);
+        let mut chain = |key: Bytes| chains.entry(key).or_default().clone();
         begun.push(match envelope::read(desk, message, buffer_bytes, trace) {
-            Ok(envelope) => Ok(desk.front.publish(envelope, chain)),
+            Ok(envelope) => {
+                // An event has its key among its attributes.
+                let chain = envelope.key.clone().map(chain);
+                Ok(desk.front.publish(envelope, chain))
+            }
             Err(fault) => {
                 // Its key goes no further, though the message never was one.
-                chain.inspect(|chain| chain.break_at_hand_over(false));
+                said.map(&mut chain)
+                    .inspect(|chain| chain.break_at_hand_over(false));
                 Err(fault)
             }
         });

@@ -4,6 +4,7 @@
 //! Where nothing is free the client is held back for a moment by HTTP/2's flow control, then refused. What
 //! is begun and doesn't go on is given up, so that halves of messages can't take all room.
 
+use super::desk::PREFIX_BYTES;
 use super::fault::Fault;
 use super::reason::Reason;
 use crate::ingress::in_flight::InFlight;
@@ -24,8 +25,6 @@ use tonic::{Code, Status};
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 /// For the next byte of what is begun.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// In front of each message.
-const PREFIX_BYTES: usize = 5;
 /// A message under way takes about so much besides its bytes: its envelope, its plan, who waits for it. A short
 /// one is charged as much.
 const MESSAGE_COST_BYTES: usize = 1 << 10;
@@ -77,13 +76,15 @@ impl Arrived {
         }
     }
 
-    fn add(&self, data: &[u8], share: OwnedSemaphorePermit) {
+    /// How many messages began, ever.
+    fn add(&self, data: &[u8], share: OwnedSemaphorePermit) -> usize {
         let mut untaken = self.untaken();
         untaken.messages.see(data);
         match untaken.share.as_mut() {
             Some(all) => all.merge(share),
             None => untaken.share = Some(share),
         }
+        untaken.messages.count
     }
 
     fn is_empty(&self) -> bool {
@@ -116,6 +117,8 @@ struct Lengths {
     prefix_bytes: usize,
     /// Still to come of the last one that began.
     missing: usize,
+    /// That began, ever.
+    count: usize,
 }
 
 impl Lengths {
@@ -137,6 +140,7 @@ impl Lengths {
                 // More than a message may have is refused by who reads it.
                 self.missing = u32::from_be_bytes(length) as usize;
                 self.begun.push_back(PREFIX_BYTES + self.missing);
+                self.count += 1;
                 self.prefix_bytes = 0;
             }
         }
@@ -204,6 +208,14 @@ impl Charged {
         });
     }
 
+    /// A second message would be read away, and be charged, for nothing.
+    fn allowed(&self, messages: usize) -> Result<(), Status> {
+        if self.silence == Silence::Never && messages > 1 {
+            return Err(Fault::unreadable("a call of this method has one message").status());
+        }
+        Ok(())
+    }
+
     /// Data that came, once it is charged.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         let Some(waiting) = self.waiting.as_mut() else {
@@ -213,8 +225,8 @@ impl Charged {
         let data = self.waiting.take().map(|waiting| waiting.data);
         Poll::Ready(match (room, data) {
             (Some(share), Some(data)) => {
-                self.arrived.add(&data, share);
-                Some(Ok(data))
+                let count = self.arrived.add(&data, share);
+                Some(self.allowed(count).map(|()| data))
             }
             _ => Some(Err(Fault::in_flight_full().status())),
         })
@@ -259,8 +271,9 @@ impl HttpBody for Charged {
         this.idle.as_mut().reset(Instant::now() + IDLE_LIMIT);
         match this.in_flight.take(data.len()) {
             Some(share) => {
-                this.arrived.add(&data, share);
-                Poll::Ready(Some(Ok(Frame::data(data))))
+                let count = this.arrived.add(&data, share);
+                let data = this.allowed(count).map(|()| Frame::data(data));
+                Poll::Ready(Some(data))
             }
             None => {
                 this.wait_for_room(data);

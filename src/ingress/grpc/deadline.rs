@@ -74,6 +74,11 @@ impl Count {
         }
     }
 
+    /// Answered in HTTP, as what isn't gRPC is; else its status says more.
+    pub(super) const fn refuse(&mut self) {
+        self.code = Code::Unimplemented;
+    }
+
     /// The status, if these headers or trailers have it.
     pub(super) fn see(&mut self, headers: &HeaderMap) {
         if let Some(code) = headers.get(STATUS) {

@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, watch};
 const MESSAGE_SLACK_BYTES: usize = 64 << 10;
 /// Of a call of PublishBatch: what gRPC libraries send at most by default. One message always fits.
 const BATCH_BYTES: usize = 4 << 20;
+/// In front of each message on the wire.
+pub(super) const PREFIX_BYTES: usize = 5;
 /// Readers of streams at one time.
 pub(super) const SUBSCRIBERS: usize = 256;
 /// Of them, so many read from the disk at one time: they share the threads that block on the disk with
@@ -29,12 +31,18 @@ pub struct Limits {
 
 impl Limits {
     /// Of a message as it comes, decompressed.
-    pub(super) const fn message_bytes(&self) -> usize {
-        self.payload_bytes + self.header_bytes + self.topic_bytes + MESSAGE_SLACK_BYTES
+    pub(super) fn message_bytes(&self) -> usize {
+        let bytes = self.payload_bytes + self.header_bytes + self.topic_bytes;
+        self.at_most(bytes + MESSAGE_SLACK_BYTES)
+    }
+
+    /// What is longer than all that may be in flight could never be taken.
+    fn at_most(&self, bytes: usize) -> usize {
+        bytes.min(self.in_flight.limit_bytes().saturating_sub(PREFIX_BYTES))
     }
 
     pub(super) fn batch_bytes(&self) -> usize {
-        BATCH_BYTES.max(self.message_bytes())
+        self.at_most(BATCH_BYTES).max(self.message_bytes())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::reason::Reason;
 use crate::cloudevents::EventError;
 use crate::ingress::front::ReadError;
-use crate::message::Refusal;
+use crate::message::{Refusal, text};
 use prost::Message;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Fault {
         Self(Box::new(Parts {
             code,
             reason,
-            text: text.into(),
+            text: text::shown(text.into()),
             retry_after: None,
             field: None,
             quota: None,
@@ -92,7 +92,8 @@ impl Fault {
     }
 
     pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.0.facts.insert(name.to_owned(), value.to_string());
+        let value = text::shown(value.to_string());
+        self.0.facts.insert(name.to_owned(), value);
         self
     }
 

@@ -120,7 +120,7 @@ impl Pieces {
     /// The key of one, whatever else it holds.
     pub(super) fn key(&self, piece: &[u8]) -> Option<Bytes> {
         match self {
-            Self::Lines { .. } => Line::read(piece).ok()?.key_of_all(),
+            Self::Lines { common, .. } => line(piece, common).key,
             Self::Events { rest, .. } => key_of(&Draft::read(piece).ok()?, rest),
         }
     }
@@ -129,9 +129,11 @@ impl Pieces {
 fn line(piece: &[u8], common: &Common) -> Piece {
     match Line::read(piece) {
         Ok(line) => {
-            let key = line.key_of_all();
+            let mut key = line.key_of_all();
             let mut envelope = line.envelope(&common.principal, &common.source);
             if let Ok(envelope) = &mut envelope {
+                // Of an event in any form.
+                key.clone_from(&envelope.key);
                 envelope.came_with(common.trace.clone());
             }
             Piece { key, envelope }

@@ -1,7 +1,7 @@
 //! Errors as clients parse them: `application/problem+json` (RFC 9457).
 
 use super::kind::Kind;
-use crate::message::Refusal;
+use crate::message::{Refusal, text};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -58,7 +58,7 @@ impl Problem {
             StatusCode::BAD_REQUEST,
             Kind::Malformed,
             "The request can't be read",
-            detail,
+            text::shown(detail.into()),
         )
     }
 

@@ -34,6 +34,18 @@ type = "faulty"
 script = "reject"
 record = "picky.record"
 
+[destinations.hung]
+type = "faulty"
+script = "hang"
+record = "hung.record"
+
+[[routes]]
+name = "held"
+topic = "held"
+ack = "delivered"
+ack_timeout = "10m"
+to = ["hung"]
+
 [[routes]]
 name = "orders"
 topic = "orders/#"
@@ -196,11 +208,11 @@ fn insists(door: &Door, client: &Client) {
     assert_eq!(stream_ids(&gateway, "inbox"), [ID, "order-3"]);
 }
 
-/// Takes the room for payloads, until the connection is dropped: its body never ends.
+/// Takes the room for payloads, until the gateway is killed: its message waits for a destination that hangs.
 fn fill(gateway: &Gateway) -> TcpStream {
-    let head = "POST /v1/topics/orders/held HTTP/1.1\r\nhost: localhost";
-    let head = format!("{head}\r\ncontent-length: {LIMIT_BYTES}\r\n\r\n");
+    let head = "POST /v1/topics/held HTTP/1.1\r\nhost: localhost";
     let body = vec![b'x'; LIMIT_BYTES - ROOM_LEFT_BYTES];
+    let head = format!("{head}\r\ncontent-length: {}\r\n\r\n", body.len());
     let mut probe = gateway.client(ANSWER_LIMIT);
     wait_for(PATIENCE, || {
         let mut holder = TcpStream::connect(gateway.http).expect("it listens");

@@ -83,21 +83,22 @@ fn hand_over<F: Front>(
     let mut chains: HashMap<Bytes, Chain> = HashMap::new();
     let mut begun = Vec::new();
     while let Some(message) = messages.next_message()? {
-        let said = codec::key(&message);
         let mut chain = |key: Bytes| chains.entry(key).or_default().clone();
-        begun.push(match envelope::read(desk, message, buffer_bytes, trace) {
-            Ok(envelope) => {
-                // An event has its key among its attributes.
-                let chain = envelope.key.clone().map(chain);
-                Ok(desk.front.publish(envelope, chain))
-            }
-            Err(fault) => {
-                // Its key goes no further, though the message never was one.
-                said.map(&mut chain)
-                    .inspect(|chain| chain.break_at_hand_over(false));
-                Err(fault)
-            }
-        });
+        begun.push(
+            match envelope::read(desk, message.clone(), buffer_bytes, trace) {
+                Ok(envelope) => {
+                    // An event has its key among its attributes.
+                    let chain = envelope.key.clone().map(chain);
+                    Ok(desk.front.publish(envelope, chain))
+                }
+                Err(fault) => {
+                    // Its key goes no further, though the message never was one.
+                    let said = codec::key(&message).map(&mut chain);
+                    said.inspect(|chain| chain.break_at_hand_over(false));
+                    Err(fault)
+                }
+            },
+        );
     }
     Ok(begun)
 }

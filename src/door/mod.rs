@@ -5,6 +5,7 @@
 
 mod counts;
 mod generation;
+mod group;
 pub mod identity;
 pub mod limits;
 mod rules;
@@ -12,14 +13,15 @@ pub mod taps;
 
 pub use counts::{Refusals, Skips};
 pub use generation::{Generation, Generations};
+pub use group::Group;
 pub use rules::{Decided, Rules, identity_key};
 
 use crate::clock::Clock;
 use crate::histogram::{Histogram, SHORT};
-use crate::journal::{self, Submission};
+use crate::journal::{self, Accepted, Submission};
 use crate::message::{
     self, Ack, Chain, DeliveryId, DeliveryState, Envelope, Fingerprint, LaneId, Message, MessageId,
-    Position, Receipt, Refusal, RouteId,
+    Position, Receipt, Refusal, RouteId, Target, TargetState,
 };
 use crate::routing::{OnFull, Planned, Routed};
 use crate::spans::{Accept, Spans};
@@ -51,7 +53,19 @@ pub enum Awaited {
 enum Handed {
     Over(Waiting),
     /// Nothing is kept of it.
-    Forgotten(Published),
+    Forgotten(Box<Published>),
+}
+
+/// What is to be done with an envelope that may come in.
+enum Prepared {
+    Submission(Submission),
+    Forgotten(Box<Envelope>),
+}
+
+/// It goes no further.
+struct NotTaken {
+    envelope: Envelope,
+    refusal: Refusal,
 }
 
 /// It is in the journal's queue.
@@ -100,40 +114,74 @@ impl Door {
         mut envelope: Envelope,
         chain: Option<Chain>,
     ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static {
-        let called = self.clock.micros();
-        let behind = chain.clone();
+        let called_micros = self.clock.micros();
         let mut span = self.spans.accept(&mut envelope);
         let handed = self.hand_over(envelope, chain);
         if matches!(handed, Ok(Handed::Over(_))) {
             span.handed_over();
         }
-        if let (Err(refusal), Some(chain)) = (&handed, behind) {
-            chain.break_at_hand_over(refusal.is_retriable());
-        }
         async move {
             let result = match handed {
                 Ok(Handed::Over(waiting)) => self.published(waiting, &mut span).await,
-                Ok(Handed::Forgotten(published)) => Ok(published),
+                Ok(Handed::Forgotten(published)) => Ok(*published),
                 Err(refusal) => Err(refusal),
             };
-            match &result {
-                Ok(_) => {
-                    let took = self.clock.micros().saturating_sub(called);
-                    self.accept_times.record(took);
-                }
-                Err(refusal) => self.refusals.count(refusal),
-            }
-            span.end(result.as_ref().err().map(Refusal::reason));
+            self.told(called_micros, span, &result);
             result
         }
     }
 
-    fn hand_over(&self, mut envelope: Envelope, chain: Option<Chain>) -> Result<Handed, Refusal> {
-        if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
-            return Err(self.not_taken(envelope, refusal));
+    /// Counts what a publish came to.
+    fn told(&self, called_micros: u64, span: Accept, result: &Result<Published, Refusal>) {
+        match result {
+            Ok(_) => {
+                let took = self.clock.micros().saturating_sub(called_micros);
+                self.accept_times.record(took);
+            }
+            Err(refusal) => self.refusals.count(refusal),
         }
+        span.end(result.as_ref().err().map(Refusal::reason));
+    }
+
+    fn hand_over(&self, envelope: Envelope, chain: Option<Chain>) -> Result<Handed, Refusal> {
         // Kept until the submission is in the journal's queue: see `Generations`.
         let running = self.generations.running();
+        let submission = match self.prepare(&running, envelope, chain) {
+            Ok(Prepared::Submission(submission)) => submission,
+            Ok(Prepared::Forgotten(envelope)) => {
+                drop(running);
+                return Ok(Handed::Forgotten(Box::new(self.forgotten(*envelope))));
+            }
+            Err(refused) => {
+                drop(running);
+                return Err(self.not_taken(refused));
+            }
+        };
+        let (message, chain) = (Arc::clone(submission.message()), submission.chain.clone());
+        match self.journal.submit(submission) {
+            Ok(answer) => Ok(Handed::Over(Waiting { message, answer })),
+            Err(refusal) => {
+                drop(running);
+                if let Some(chain) = chain {
+                    chain.break_at_hand_over(refusal.is_retriable());
+                }
+                self.show_refused(&message, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What is to be done with an envelope, by the running generation. Of one that is refused the rest of
+    /// its chain is, too.
+    fn prepare(
+        &self,
+        running: &Generation,
+        mut envelope: Envelope,
+        chain: Option<Chain>,
+    ) -> Result<Prepared, Box<NotTaken>> {
+        if let Some(refusal) = chain.as_ref().and_then(Chain::broken_at_hand_over) {
+            return Err(Box::new(NotTaken { envelope, refusal }));
+        }
         let mut skips = Vec::new();
         let decided = running
             .rules()
@@ -142,55 +190,69 @@ impl Door {
         let Decided { id, scope, routed } = match decided {
             Ok(decided) => decided,
             Err(refusal) => {
-                drop(running);
-                return Err(self.not_taken(envelope, refusal));
+                if let Some(chain) = chain {
+                    chain.break_at_hand_over(refusal.is_retriable());
+                }
+                return Err(Box::new(NotTaken { envelope, refusal }));
             }
         };
         envelope.id = id;
-        let planned = match routed {
-            Routed::To(planned) => planned,
-            Routed::Drop => {
-                drop(running);
-                let published = forgotten(&envelope);
-                self.show_bare(envelope, || Became::Dropped);
-                return Ok(Handed::Forgotten(published));
+        Ok(match routed {
+            Routed::To(planned) => {
+                let mut submission = self.submission(envelope, planned, scope);
+                submission.chain = chain;
+                submission.handed_micros = self.clock.micros();
+                Prepared::Submission(submission)
             }
-        };
-        let mut submission = self.submission(envelope, planned, scope);
-        submission.chain = chain;
-        submission.handed_micros = self.clock.micros();
-        let message = Arc::clone(submission.message());
-        match self.journal.submit(submission) {
-            Ok(answer) => Ok(Handed::Over(Waiting { message, answer })),
-            Err(refusal) => {
-                drop(running);
-                self.show(&message, || Became::Refused(refusal.clone()));
-                Err(refusal)
-            }
-        }
+            Routed::Drop => Prepared::Forgotten(Box::new(envelope)),
+        })
     }
 
     async fn published(&self, waiting: Waiting, span: &mut Accept) -> Result<Published, Refusal> {
         let Waiting { message, answer } = waiting;
-        let (ack, ack_timeout) = (message.plan.ack, message.plan.ack_timeout);
         let answer = answer.await.unwrap_or(Err(Refusal::Stopping));
-        let accepted = answer.inspect_err(|refusal| {
-            self.show(&message, || Became::Refused(refusal.clone()));
-        })?;
+        let accepted = self.heard(&message, answer, span)?;
+        Ok(match message.plan.ack {
+            Ack::Delivered => self.delivered(&message, accepted).await,
+            Ack::Received | Ack::Stored => {
+                self.stored(&message, accepted, &mut TargetMemo::default())
+            }
+        })
+    }
+
+    /// The journal's answer, shown to whoever watches.
+    fn heard(
+        &self,
+        message: &Arc<Message>,
+        answer: journal::Answer,
+        span: &mut Accept,
+    ) -> Result<Accepted, Refusal> {
+        let accepted = answer.inspect_err(|refusal| self.show_refused(message, refusal))?;
         let position = accepted.position;
         span.stored(position);
         let duplicate = accepted.is_duplicate();
-        self.show(&message, || Became::Stored {
+        self.show(message, || Became::Stored {
             position,
             duplicate,
         });
-        let targets = accepted
-            .original
-            .unwrap_or_else(|| planned_targets(&message));
-        let words = match ack {
-            Ack::Delivered => self.outcome(position, &targets, ack_timeout).await,
-            Ack::Received | Ack::Stored => Some(Vec::new()),
+        Ok(accepted)
+    }
+
+    /// Nobody waits for more than that it is stored: all that a fresh one owes is pending.
+    fn stored(&self, message: &Message, accepted: Accepted, memo: &mut TargetMemo) -> Published {
+        let shared = self.journal.shared();
+        let targets = match &accepted.original {
+            Some(original) => shared.target_states(accepted.position, original).into(),
+            None => memo.pending(shared, &message.plan.targets),
         };
+        self.taken(message, &accepted, targets, Awaited::Settled)
+    }
+
+    async fn delivered(&self, message: &Message, accepted: Accepted) -> Published {
+        let (position, plan) = (accepted.position, &message.plan);
+        let targets = accepted.original.clone();
+        let targets = targets.unwrap_or_else(|| planned_targets(message));
+        let words = self.outcome(position, &targets, plan.ack_timeout).await;
         let outcome = match words {
             Some(_) => Awaited::Settled,
             None => Awaited::Pending,
@@ -201,17 +263,47 @@ impl Door {
             // Heard from the lane: the journal has it a moment later.
             target.state = state;
         }
+        self.taken(message, &accepted, targets.into(), outcome)
+    }
+
+    fn taken(
+        &self,
+        message: &Message,
+        accepted: &Accepted,
+        targets: Arc<[TargetState]>,
+        outcome: Awaited,
+    ) -> Published {
         let receipt = Receipt {
-            id: Some(self.id_of(&message, position)),
-            position: Some(position),
-            duplicate,
+            id: Some(self.id_of(message, accepted.position)),
+            position: Some(accepted.position),
+            duplicate: accepted.is_duplicate(),
             targets,
         };
-        Ok(Published {
+        Published {
             receipt,
-            ack,
+            ack: message.plan.ack,
             outcome,
-        })
+        }
+    }
+
+    /// `[unrouted] action = "drop"`: taken, and nothing is kept of it.
+    fn forgotten(&self, envelope: Envelope) -> Published {
+        let receipt = Receipt {
+            id: envelope.id.as_str().map(str::to_owned),
+            position: None,
+            duplicate: false,
+            targets: Arc::default(),
+        };
+        self.show_bare(envelope, || Became::Dropped);
+        Published {
+            receipt,
+            ack: Ack::Received,
+            outcome: Awaited::Settled,
+        }
+    }
+
+    fn show_refused(&self, message: &Arc<Message>, refusal: &Refusal) {
+        self.show(message, || Became::Refused(refusal.clone()));
     }
 
     /// To whoever watches.
@@ -255,7 +347,8 @@ impl Door {
             .offer(self.clock.mono(), &envelope.topic, is_refused, copy);
     }
 
-    fn not_taken(&self, envelope: Envelope, refusal: Refusal) -> Refusal {
+    fn not_taken(&self, not_taken: Box<NotTaken>) -> Refusal {
+        let NotTaken { envelope, refusal } = *not_taken;
         self.show_bare(envelope, || Became::Refused(refusal.clone()));
         refusal
     }
@@ -348,7 +441,7 @@ impl Door {
             id: found.id.or(made),
             position: Some(position),
             duplicate: false,
-            targets: shared.target_states(position, &found.targets),
+            targets: shared.target_states(position, &found.targets).into(),
         }))
     }
 
@@ -366,7 +459,11 @@ impl Door {
                 id: Some(id.to_owned()),
                 position: Some(position),
                 duplicate: false,
-                targets: self.journal.shared().target_states(position, &targets),
+                targets: self
+                    .journal
+                    .shared()
+                    .target_states(position, &targets)
+                    .into(),
             }));
         }
         let Some((prefix, _, position)) = message::parse_generated(id) else {
@@ -385,17 +482,20 @@ fn planned_targets(message: &Message) -> Vec<(RouteId, LaneId)> {
     targets.map(|t| (t.route, t.lane)).collect()
 }
 
-/// `[unrouted] action = "drop"`: taken, and nothing is kept of it.
-fn forgotten(envelope: &Envelope) -> Published {
-    let receipt = Receipt {
-        id: envelope.id.as_str().map(str::to_owned),
-        position: None,
-        duplicate: false,
-        targets: Vec::new(),
-    };
-    Published {
-        receipt,
-        ack: Ack::Received,
-        outcome: Awaited::Settled,
+/// The targets of the last receipt: those of the next are mostly the same.
+#[derive(Default)]
+struct TargetMemo {
+    planned: Vec<(RouteId, LaneId)>,
+    shown: Arc<[TargetState]>,
+}
+
+impl TargetMemo {
+    fn pending(&mut self, shared: &journal::Shared, targets: &[Target]) -> Arc<[TargetState]> {
+        let planned = targets.iter().map(|target| (target.route, target.lane));
+        if !planned.clone().eq(self.planned.iter().copied()) {
+            self.planned = planned.collect();
+            self.shown = shared.targets_in(DeliveryState::Stored, &self.planned);
+        }
+        Arc::clone(&self.shown)
     }
 }

@@ -2,11 +2,12 @@
 
 use super::lanes::Lanes;
 use super::news::shortage;
-use crate::door::{Door, Published};
+use crate::door::{self, Door, Published};
 use crate::egress::stream::{self, StreamReader};
-use crate::ingress::front::{Front, Page, ReadError, Start, StreamRead, StreamRecord};
+use crate::ingress::front::{Front, Group, Page, ReadError, Start, StreamRead, StreamRecord};
 use crate::message::{Chain, Envelope, Position, Receipt, Refusal};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 #[derive(Clone)]
 pub struct Reception {
@@ -33,6 +34,12 @@ impl Front for Reception {
         chain: Option<Chain>,
     ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<> {
         Arc::clone(&self.door).publish(envelope, chain)
+    }
+
+    type Group<T: Send + Unpin + 'static> = door::Group<T>;
+
+    fn group<T: Send + Unpin + 'static>(&self) -> door::Group<T> {
+        door::Group::new(Arc::clone(&self.door))
     }
 
     async fn message_at(&self, principal: &str, position: Position) -> Option<Receipt> {
@@ -80,6 +87,20 @@ impl Front for Reception {
             // once more.
             let _ = reader.wait_for(offset).await;
         }
+    }
+}
+
+impl<T: Send + Unpin + 'static> Group<T> for door::Group<T> {
+    fn hand_over(&mut self, came: impl IntoIterator<Item = (T, Envelope, Option<Chain>)>) {
+        Self::hand_over(self, came);
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(T, Result<Published, Refusal>)> {
+        Self::poll_next(self, cx)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::door::Published;
 use crate::message::{Chain, Envelope, Header, Position, Receipt, Refusal, Tombstone};
 use bytes::Bytes;
 use std::future::Future;
+use std::task::{Context, Poll};
 
 /// The door and the streams, as clients reach them.
 pub trait Front: Send + Sync + 'static {
@@ -15,6 +16,11 @@ pub trait Front: Send + Sync + 'static {
         envelope: Envelope,
         chain: Option<Chain>,
     ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<Self>;
+
+    /// For publishes that come together.
+    type Group<T: Send + Unpin + 'static>: Group<T>;
+
+    fn group<T: Send + Unpin + 'static>(&self) -> Self::Group<T>;
 
     fn message_at(
         &self,
@@ -41,6 +47,22 @@ pub trait Front: Send + Sync + 'static {
 
     /// Returns when the stream may hold a record at or after the offset, or is gone.
     fn stream_reaches(&self, name: &str, offset: u64) -> impl Future<Output = ()> + Send;
+}
+
+/// Publishes of one caller that are under way, each known by a tag.
+pub trait Group<T>: Send + Unpin + 'static {
+    /// Hands all over before it returns, in their order.
+    fn hand_over(&mut self, came: impl IntoIterator<Item = (T, Envelope, Option<Chain>)>);
+
+    /// That were handed over, and whose outcome wasn't taken.
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next of them whose ack can be given; pending also where there is none.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(T, Result<Published, Refusal>)>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -258,17 +258,39 @@ impl Shared {
     ) -> Vec<TargetState> {
         let state = |(ordinal, (route, lane)): (usize, &(RouteId, LaneId))| {
             let at = DeliveryId::new(position.0, ordinal as u16);
-            self.read_catalog(|names| TargetState {
-                route: names
-                    .route(*route)
-                    .map_or_else(|| "".into(), |r| Arc::clone(&r.name)),
-                destination: names
-                    .lane(*lane)
-                    .map_or_else(|| "".into(), |l| Arc::clone(&l.name)),
-                state: self.state_of(at, *lane),
-            })
+            let state = self.state_of(at, *lane);
+            self.read_catalog(|names| target_state(names, *route, *lane, state))
         };
         targets.iter().enumerate().map(state).collect()
+    }
+
+    /// Targets that are known to be in one state.
+    #[must_use]
+    pub fn targets_in(
+        &self,
+        state: DeliveryState,
+        targets: &[(RouteId, LaneId)],
+    ) -> Arc<[TargetState]> {
+        self.read_catalog(|names| {
+            let target =
+                |(route, lane): &(RouteId, LaneId)| target_state(names, *route, *lane, state);
+            targets.iter().map(target).collect()
+        })
+    }
+}
+
+fn target_state(
+    names: &Catalog,
+    route: RouteId,
+    lane: LaneId,
+    state: DeliveryState,
+) -> TargetState {
+    let route = names.route(route).map(|route| Arc::clone(&route.name));
+    let destination = names.lane(lane).map(|lane| Arc::clone(&lane.name));
+    TargetState {
+        route: route.unwrap_or_default(),
+        destination: destination.unwrap_or_default(),
+        state,
     }
 }
 

@@ -8,6 +8,7 @@ mod guard;
 use super::core::{Answer, Journal, Step};
 use super::keeper::{CheckpointImage, Keeper};
 use super::orders::{Count, Order, Orders, Placed};
+use super::replies::{Mailbox, Outgoing, Replies, Reply, Run};
 use super::state::Shared;
 use super::{SettleGroup, Submission, lookup};
 use crate::faults::Faults;
@@ -36,19 +37,18 @@ const MAX_SETTLE_GROUPS: usize = 1024;
 /// So few receipts are sent straight away: the detour by a task would cost more.
 const DIRECT_RECEIPTS: usize = 2;
 
-type Reply = oneshot::Sender<Answer>;
 type Find = (
     u128,
     oneshot::Sender<Option<(Position, super::idtable::Targets)>>,
 );
 /// Receipts on their way to the task that sends them, and records that it frees.
-type Outgoing = (Vec<(Reply, Answer)>, Vec<Record>);
-pub type Receipts = mpsc::UnboundedReceiver<Outgoing>;
+type Post = (Vec<Outgoing>, Vec<Record>);
+pub type Receipts = mpsc::UnboundedReceiver<Post>;
 
 #[derive(Default)]
 struct Queue {
     publishes: VecDeque<Submission>,
-    replies: VecDeque<Reply>,
+    replies: Replies,
     settlements: VecDeque<SettleGroup>,
     settlements_since: Option<Instant>,
     finds: Vec<Find>,
@@ -131,9 +131,8 @@ pub fn start(
 /// Sends receipts from inside the runtime; ends when the journal's thread has.
 pub async fn send_receipts(mut receipts: Receipts) {
     while let Some((batch, _spent)) = receipts.recv().await {
-        for (reply, answer) in batch {
-            // A client that went away changes nothing.
-            let _ = reply.send(answer);
+        for outgoing in batch {
+            outgoing.send();
         }
     }
 }
@@ -184,7 +183,7 @@ impl Handle {
             return Err(Refusal::Busy);
         }
         queue.publishes.push_back(submission);
-        queue.replies.push_back(reply);
+        queue.replies.push(Reply::One(reply));
         queue.queued.publishes += 1;
         let first = queue.publishes.len() == 1;
         drop(queue);
@@ -192,6 +191,32 @@ impl Handle {
             self.threads.journal_wakes.notify_one();
         }
         Ok(answer)
+    }
+
+    /// Queues publishes in their order, as many as there is room for; how many that is. Their answers come
+    /// to the mailbox, in the same order.
+    pub fn submit_all(
+        &self,
+        submissions: Vec<Submission>,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<usize, Refusal> {
+        let mut queue = self.threads.lock();
+        if queue.stopping {
+            return Err(Refusal::Stopping);
+        }
+        let before = queue.publishes.len();
+        let count = submissions.len().min(MAX_QUEUED.saturating_sub(before));
+        if count == 0 {
+            return Ok(0);
+        }
+        queue.publishes.extend(submissions.into_iter().take(count));
+        queue.replies.push(Reply::Run(Run::new(mailbox, count)));
+        queue.queued.publishes += count as u64;
+        drop(queue);
+        if before == 0 {
+            self.threads.journal_wakes.notify_one();
+        }
+        Ok(count)
     }
 
     /// Queues settlements: they become durable with the next batch. Waits while too many are on
@@ -277,7 +302,7 @@ impl Handle {
 #[derive(Default)]
 struct Work {
     publishes: VecDeque<Submission>,
-    replies: VecDeque<Reply>,
+    replies: Replies,
     settlements: VecDeque<SettleGroup>,
     orders: Orders,
     stalled: bool,
@@ -307,7 +332,7 @@ impl Work {
 fn run_journal(
     mut journal: Journal,
     threads: &Threads,
-    receipts: &mpsc::UnboundedSender<Outgoing>,
+    receipts: &mpsc::UnboundedSender<Post>,
 ) -> Journal {
     let mut work = Work::default();
     // Dropped before the work: whoever hears that there is no answer can see why.
@@ -400,13 +425,13 @@ fn take_work(threads: &Threads, work: &mut Work) -> (Vec<Find>, bool, bool) {
     )
 }
 
-fn send(step: Step, replies: &mut VecDeque<Reply>, receipts: &mpsc::UnboundedSender<Outgoing>) {
+fn send(step: Step, replies: &mut Replies, receipts: &mpsc::UnboundedSender<Post>) {
     if step.answers.is_empty() {
         return;
     }
-    let count = step.answers.len();
-    let batch: Vec<_> = replies.drain(..count).zip(step.answers).collect();
-    let unsent = if count <= DIRECT_RECEIPTS {
+    let is_short = step.answers.len() <= DIRECT_RECEIPTS;
+    let batch = replies.address(step.answers);
+    let unsent = if is_short {
         batch
     } else {
         match receipts.send((batch, step.spent)) {
@@ -415,8 +440,8 @@ fn send(step: Step, replies: &mut VecDeque<Reply>, receipts: &mpsc::UnboundedSen
             Err(mpsc::error::SendError((batch, _))) => batch,
         }
     };
-    for (reply, answer) in unsent {
-        let _ = reply.send(answer);
+    for outgoing in unsent {
+        outgoing.send();
     }
 }
 
@@ -490,7 +515,7 @@ mod tests {
         let refused = handle.submit(submission.clone()).err();
         assert_eq!(refused, Some(Refusal::Busy));
         drop(handle.threads.lock().publishes.pop_front());
-        drop(handle.threads.lock().replies.pop_front());
+        handle.threads.lock().replies.pop();
         assert!(handle.submit(submission.clone()).is_ok());
 
         // While steps have no room what waits doesn't grow behind the queue's back.

@@ -11,7 +11,7 @@ pub struct Receipt {
     /// None if nothing was journalled (`[unrouted] action = "drop"`).
     pub position: Option<Position>,
     pub duplicate: bool,
-    pub targets: Vec<TargetState>,
+    pub targets: Arc<[TargetState]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tonic::Code;
 /// A look-up's answer.
 pub(super) fn receipt(receipt: Receipt) -> v1::Receipt {
     let state = state_of(&receipt);
-    let targets = receipt.targets.into_iter().map(|target| v1::Target {
+    let targets = receipt.targets.iter().map(|target| v1::Target {
         route: target.route.as_ref().to_owned(),
         destination: target.destination.as_ref().to_owned(),
         state: shown(target.state).into(),

@@ -7,13 +7,12 @@ use super::desk::Desk;
 use super::fault::Fault;
 use super::reason::Reason;
 use super::{answer, codec, envelope, publish, v1};
-use crate::door::Published;
-use crate::ingress::front::Front;
+use crate::ingress::front::{Front, Group};
 use crate::ingress::outliving::Outliving;
-use crate::message::{Chain, Refusal, TraceContext};
+use crate::message::{Chain, TraceContext};
 use bytes::Bytes;
-use futures_util::future::join_all;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use tonic::Code;
 
@@ -32,17 +31,15 @@ pub(super) async fn publish_batch<F: Front>(
         .take_messages(count, request.len(), in_flight)?;
     let nothing = in_flight.take(0).ok_or_else(Fault::in_flight_full)?;
     let all = async move {
-        let begun = hand_over(&desk, request, came.trace.as_ref())?;
-        // All at once: each has its own time to be delivered.
-        let results = join_all(begun.into_iter().map(|begun| async {
-            answer::result(match begun {
-                Ok(answer) => answer::published(answer.await),
-                Err(fault) => Err(fault),
-            })
-        }));
-        let results = results.await;
+        let mut begun = hand_over(&desk, request, came.trace.as_ref())?;
+        while !begun.group.is_empty() {
+            let (number, result) = poll_fn(|cx| begun.group.poll_next(cx)).await;
+            begun.results[number] = answer::result(answer::published(result));
+        }
         Ok(Answered {
-            message: v1::PublishBatchResponse { results },
+            message: v1::PublishBatchResponse {
+                results: begun.results,
+            },
             share: Some(share),
         })
     };
@@ -71,34 +68,43 @@ fn count(request: Bytes) -> Result<usize, Fault> {
     }
 }
 
-type Begun<A> = Result<A, Fault>;
+struct Begun<G> {
+    /// By the number of the message.
+    group: G,
+    /// Empty where there is none yet.
+    results: Vec<v1::PublishResult>,
+}
 
 fn hand_over<F: Front>(
-    desk: &Arc<Desk<F>>,
+    desk: &Desk<F>,
     request: Bytes,
     trace: Option<&TraceContext>,
-) -> Result<Vec<Begun<impl Future<Output = Result<Published, Refusal>> + use<F>>>, Fault> {
+) -> Result<Begun<F::Group<usize>>, Fault> {
     let buffer_bytes = request.len();
     let mut messages = codec::messages(request);
     let mut chains: HashMap<Bytes, Chain> = HashMap::new();
-    let mut begun = Vec::new();
+    let (mut group, mut results) = (desk.front.group(), Vec::new());
+    let mut staged = Vec::new();
     while let Some(message) = messages.next_message()? {
         let mut chain = |key: Bytes| chains.entry(key).or_default().clone();
-        begun.push(
-            match envelope::read(desk, message.clone(), buffer_bytes, trace) {
-                Ok(envelope) => {
-                    // An event has its key among its attributes.
-                    let chain = envelope.key.clone().map(chain);
-                    Ok(desk.front.publish(envelope, chain))
-                }
-                Err(fault) => {
-                    // Its key goes no further, though the message never was one.
-                    let said = codec::key(&message).map(&mut chain);
-                    said.inspect(|chain| chain.break_at_hand_over(false));
-                    Err(fault)
-                }
-            },
-        );
+        let number = results.len();
+        results.push(v1::PublishResult::default());
+        match envelope::read(desk, message.clone(), buffer_bytes, trace) {
+            Ok(envelope) => {
+                // An event has its key among its attributes.
+                let chain = envelope.key.clone().map(chain);
+                staged.push((number, envelope, chain));
+            }
+            Err(fault) => {
+                // Those before it are no part of what it breaks; what is behind it of its key goes no
+                // further, though the message never was one.
+                group.hand_over(staged.drain(..));
+                let said = codec::key(&message).map(&mut chain);
+                said.inspect(|chain| chain.break_at_hand_over(false));
+                results[number] = answer::result(Err(fault));
+            }
+        }
     }
-    Ok(begun)
+    group.hand_over(staged);
+    Ok(Begun { group, results })
 }

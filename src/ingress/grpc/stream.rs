@@ -5,17 +5,18 @@ use super::body::{Arrived, Came};
 use super::desk::Desk;
 use super::fault::{self, Fault};
 use super::{answer, codec, envelope, v1};
-use crate::ingress::front::Front;
+use crate::ingress::front::{Front, Group};
 use crate::ingress::in_flight::InFlight;
 use crate::ingress::listener;
-use crate::message::{Chain, TraceContext};
+use crate::message::{Chain, Envelope, TraceContext};
 use bytes::Bytes;
 use futures_util::Stream;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use futures_util::stream::StreamExt;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, Streaming};
 
@@ -36,13 +37,12 @@ struct Frame {
 }
 
 type Answer = v1::PublishStreamResponse;
-type Share = Result<OwnedSemaphorePermit, Fault>;
 
 pub(super) fn publish_stream<F: Front>(
     desk: Arc<Desk<F>>,
     messages: Streaming<Bytes>,
     came: Came,
-) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
+) -> Publishing<F> {
     let mut stop = desk.stop.clone();
     let reading = Reading {
         messages,
@@ -50,76 +50,58 @@ pub(super) fn publish_stream<F: Front>(
         in_flight: desk.limits.in_flight.clone(),
         stopped: Box::pin(async move { listener::stopped(&mut stop).await }),
     };
-    let message_bytes = desk.limits.message_bytes();
-    let trace = came.trace;
-    let begin = move |frame, chain, share| publish_one(&desk, frame, chain, trace.as_ref(), share);
+    let nothing = reading.in_flight.take(0);
     Publishing {
-        waiting: Waiting::Any(FuturesUnordered::new()),
-        chain: None,
-        is_first: true,
+        under_way: UnderWay {
+            group: desk.front.group(),
+            shares: nothing,
+        },
+        trace: came.trace,
+        staged: Vec::new(),
+        count: 0,
+        answers: VecDeque::new(),
+        order: None,
         reading: Some(reading),
-        message_bytes,
         end: None,
-        begin,
+        desk,
     }
 }
 
-/// Hands the message over before it returns.
-fn publish_one<F: Front>(
-    desk: &Arc<Desk<F>>,
-    frame: Frame,
-    chain: Option<Chain>,
-    trace: Option<&TraceContext>,
-    share: Share,
-) -> impl Future<Output = Answer> + Send + use<F> {
-    let sequence = frame.sequence;
-    let begun = share.and_then(|share| {
-        let missing = || Fault::malformed("message", "it is missing");
-        let message = frame.message.ok_or_else(missing)?;
-        let envelope = envelope::read(desk, message, BUFFER_BYTES, trace)?;
-        Ok((desk.front.publish(envelope, chain.clone()), share))
-    });
-    if let (Err(fault), Some(chain)) = (&begun, chain) {
-        chain.break_at_hand_over(fault.is_retriable());
-    }
-    async move {
-        let result = match begun {
-            Ok((answer, _share)) => answer::published(answer.await),
-            Err(fault) => Err(fault),
-        };
-        Answer {
-            sequence,
-            result: Some(answer::result(result)),
-        }
-    }
+/// What an answer needs to know of its message.
+struct Tag {
+    sequence: u64,
+    /// Counted from 0, of the stream.
+    number: u64,
+    share_bytes: usize,
 }
 
-/// Messages that wait for their answers.
-enum Waiting<A: Future> {
-    Any(FuturesUnordered<A>),
-    InOrder(FuturesOrdered<A>),
+/// Answers of an ordered stream that came before an earlier one's.
+#[derive(Default)]
+struct Order {
+    chain: Chain,
+    next: u64,
+    early: BTreeMap<u64, Answer>,
 }
 
-impl<A: Future> Waiting<A> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Any(all) => all.len(),
-            Self::InOrder(all) => all.len(),
+/// What was handed over, with its share of the bytes in flight.
+struct UnderWay<G> {
+    group: G,
+    /// `None` only when the gateway's end has closed it.
+    shares: Option<OwnedSemaphorePermit>,
+}
+
+impl<G> UnderWay<G> {
+    fn hold(&mut self, share: OwnedSemaphorePermit) -> usize {
+        let bytes = share.num_permits();
+        match &mut self.shares {
+            Some(all) => all.merge(share),
+            None => self.shares = Some(share),
         }
+        bytes
     }
 
-    fn push(&mut self, answer: A) {
-        match self {
-            Self::Any(all) => all.push(answer),
-            Self::InOrder(all) => all.push_back(answer),
-        }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
-        match self {
-            Self::Any(all) => all.poll_next_unpin(cx),
-            Self::InOrder(all) => all.poll_next_unpin(cx),
-        }
+    fn give_back(&mut self, share_bytes: usize) {
+        drop(self.shares.as_mut().and_then(|all| all.split(share_bytes)));
     }
 }
 
@@ -131,107 +113,178 @@ struct Reading {
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Reading {
-    /// The next message, or why there is none; `Ok(None)` at the client's end.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
-        if self.stopped.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(Fault::stopping().status()));
-        }
-        Poll::Ready(ready!(self.messages.poll_next_unpin(cx)).transpose())
-    }
-}
-
-struct Publishing<A: Future<Output = Answer> + Send + 'static, B> {
-    waiting: Waiting<A>,
-    /// Of an ordered stream.
-    chain: Option<Chain>,
-    is_first: bool,
+/// The answers of one stream.
+pub(super) struct Publishing<F: Front> {
+    desk: Arc<Desk<F>>,
+    /// Of messages that have none of their own.
+    trace: Option<TraceContext>,
+    under_way: UnderWay<F::Group<Tag>>,
+    /// Read, and handed over with what comes at the same time.
+    staged: Vec<(Tag, Envelope, Option<Chain>)>,
+    /// Of messages that were read, ever.
+    count: u64,
+    answers: VecDeque<Answer>,
+    order: Option<Order>,
     reading: Option<Reading>,
-    /// That a message may have.
-    message_bytes: usize,
     /// The status behind all answers, if it isn't OK.
     end: Option<Status>,
-    begin: B,
 }
 
-impl<A, B> Publishing<A, B>
-where
-    A: Future<Output = Answer> + Send + 'static,
-    B: Fn(Frame, Option<Chain>, Share) -> A,
-{
-    /// Takes in what came, as far as there is room for it.
+impl<F: Front> Publishing<F> {
+    fn waiting(&self) -> usize {
+        let early = self.order.as_ref().map_or(0, |order| order.early.len());
+        self.under_way.group.len() + self.staged.len() + self.answers.len() + early
+    }
+
+    /// Takes in what came, as far as there is room for it, and hands it over.
     fn read(&mut self, cx: &mut Context<'_>) {
-        while let Some(reading) = self.reading.as_mut()
-            && self.waiting.len() < IN_FLIGHT
-            && let Poll::Ready(came) = reading.poll_next(cx)
+        if let Some(reading) = self.reading.as_mut()
+            && reading.stopped.as_mut().poll(cx).is_ready()
+        {
+            self.end_reading(Fault::stopping().status());
+        }
+        let mut room = IN_FLIGHT.saturating_sub(self.waiting());
+        while room > 0
+            && let Some(reading) = self.reading.as_mut()
+            && let Poll::Ready(came) = reading.messages.poll_next_unpin(cx)
         {
             match came {
-                Ok(Some(bytes)) => {
+                Some(Ok(bytes)) => {
                     let (arrived, in_flight) = (&reading.arrived, &reading.in_flight);
                     let share = arrived.take_messages(1, bytes.len(), in_flight);
                     self.take(bytes, share);
                 }
-                Ok(None) => self.reading = None,
-                Err(status) => self.end_reading(fault::of_decoding(status, self.message_bytes)),
+                None => self.reading = None,
+                Some(Err(status)) => {
+                    let limit = self.desk.limits.message_bytes();
+                    self.end_reading(fault::of_decoding(status, limit));
+                }
             }
+            room -= 1;
         }
+        self.hand_over();
     }
 
-    fn take(&mut self, bytes: Bytes, mut share: Share) {
+    fn take(&mut self, bytes: Bytes, mut share: Result<OwnedSemaphorePermit, Fault>) {
         let frame = match codec::read::<Frame>(bytes) {
             Ok(frame) => frame,
             // Whose answer it would be isn't known.
             Err(fault) => return self.end_reading(fault.status()),
         };
-        let is_first = std::mem::take(&mut self.is_first);
-        if is_first && frame.ordered {
-            self.waiting = Waiting::InOrder(FuturesOrdered::new());
-            self.chain = Some(Chain::default());
-        } else if frame.ordered && self.chain.is_none() {
+        let mut tag = Tag {
+            sequence: frame.sequence,
+            number: self.count,
+            share_bytes: 0,
+        };
+        self.count += 1;
+        if tag.number == 0 && frame.ordered {
+            self.order = Some(Order::default());
+        } else if frame.ordered && self.order.is_none() {
             let why = "only a stream's first message can ask for order";
             share = Err(Fault::malformed("ordered", why));
         }
-        let answer = (self.begin)(frame, self.chain.clone(), share);
-        self.waiting.push(answer);
+        let envelope = share.and_then(|share| {
+            let message = frame.message;
+            let message = message.ok_or_else(|| Fault::malformed("message", "it is missing"))?;
+            let envelope = envelope::read(&self.desk, message, BUFFER_BYTES, self.trace.as_ref())?;
+            tag.share_bytes = self.under_way.hold(share);
+            Ok(envelope)
+        });
+        match envelope {
+            Ok(envelope) => {
+                let chain = self.order.as_ref().map(|order| order.chain.clone());
+                self.staged.push((tag, envelope, chain));
+            }
+            Err(fault) => {
+                // Those before it are no part of what it breaks.
+                self.hand_over();
+                if let Some(order) = &self.order {
+                    order.chain.break_at_hand_over(fault.is_retriable());
+                }
+                self.answer(&tag, Err(fault));
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.staged.is_empty() {
+            self.under_way.group.hand_over(self.staged.drain(..));
+        }
     }
 
     fn end_reading(&mut self, status: Status) {
         self.reading = None;
         self.end = Some(status);
     }
+
+    /// Takes all outcomes that there are.
+    fn take_outcomes(&mut self, cx: &mut Context<'_>) {
+        let mut free = 0;
+        while let Poll::Ready((tag, result)) = self.under_way.group.poll_next(cx) {
+            free += tag.share_bytes;
+            self.answer(&tag, answer::published(result));
+        }
+        if free > 0 {
+            self.under_way.give_back(free);
+        }
+    }
+
+    fn answer(&mut self, tag: &Tag, result: Result<v1::Receipt, Fault>) {
+        let answer = Answer {
+            sequence: tag.sequence,
+            result: Some(answer::result(result)),
+        };
+        let Some(order) = &mut self.order else {
+            return self.answers.push_back(answer);
+        };
+        order.early.insert(tag.number, answer);
+        while let Some(answer) = order.early.remove(&order.next) {
+            order.next += 1;
+            self.answers.push_back(answer);
+        }
+    }
 }
 
 // Nothing in it is pinned.
-impl<A: Future<Output = Answer> + Send + 'static, B> Unpin for Publishing<A, B> {}
+impl<F: Front> Unpin for Publishing<F> {}
 
-impl<A, B> Stream for Publishing<A, B>
-where
-    A: Future<Output = Answer> + Send + 'static,
-    B: Fn(Frame, Option<Chain>, Share) -> A,
-{
+impl<F: Front> Stream for Publishing<F> {
     type Item = Result<Answer, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        this.read(cx);
-        match this.waiting.poll_next(cx) {
-            Poll::Ready(Some(answer)) => Poll::Ready(Some(Ok(answer))),
-            Poll::Ready(None) if this.reading.is_none() => Poll::Ready(this.end.take().map(Err)),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        if this.answers.is_empty() {
+            this.read(cx);
+            this.take_outcomes(cx);
+        }
+        match this.answers.pop_front() {
+            Some(answer) => Poll::Ready(Some(Ok(answer))),
+            None if this.reading.is_none() && this.waiting() == 0 => {
+                Poll::Ready(this.end.take().map(Err))
+            }
+            None => Poll::Pending,
         }
     }
 }
 
 /// A client that goes away changes nothing: what was handed over keeps its share until it is answered.
-impl<A: Future<Output = Answer> + Send + 'static, B> Drop for Publishing<A, B> {
+impl<F: Front> Drop for Publishing<F> {
     fn drop(&mut self) {
-        let none = Waiting::Any(FuturesUnordered::new());
-        let mut waiting = std::mem::replace(&mut self.waiting, none);
-        if waiting.len() > 0
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime
-                .spawn(async move { while poll_fn(|cx| waiting.poll_next(cx)).await.is_some() {} });
+        if self.under_way.group.is_empty() {
+            return;
+        }
+        let gone = UnderWay {
+            group: self.desk.front.group(),
+            shares: None,
+        };
+        let mut left = std::mem::replace(&mut self.under_way, gone);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                while !left.group.is_empty() {
+                    let (tag, _) = poll_fn(|cx| left.group.poll_next(cx)).await;
+                    left.give_back(tag.share_bytes);
+                }
+            });
         }
     }
 }

@@ -25,8 +25,10 @@ impl Drop for Guard<'_> {
         queue.stopping = true;
         // Whoever waits for an answer hears that there is none.
         queue.publishes.clear();
-        queue.replies.clear();
+        let replies = std::mem::take(&mut queue.replies);
         queue.finds.clear();
+        drop(queue);
+        drop(replies);
         self.threads.settle_room.notify_waiters();
         self.threads.journal_wakes.notify_all();
     }

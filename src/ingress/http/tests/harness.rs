@@ -3,7 +3,7 @@
 use super::super::*;
 use crate::clock::Wall;
 use crate::door::{Awaited, Published};
-use crate::ingress::front::{Page, ReadError, Start, StreamRead, StreamRecord};
+use crate::ingress::front::{Group, Page, ReadError, Start, StreamRead, StreamRecord};
 use crate::ingress::listener::{ConnectionLimits, bind, serve};
 use crate::message::{Ack, Chain, DeliveryState, Receipt, Refusal, TargetState};
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,7 +49,24 @@ pub(super) fn receipt(id: &str) -> Receipt {
         id: Some(id.into()),
         position: Some(Position(7)),
         duplicate: false,
-        targets: vec![target],
+        targets: [target].into(),
+    }
+}
+
+/// There is none.
+pub(super) enum NoGroup {}
+
+impl<T> Group<T> for NoGroup {
+    fn hand_over(&mut self, _: impl IntoIterator<Item = (T, Envelope, Option<Chain>)>) {
+        match *self {}
+    }
+
+    fn len(&self) -> usize {
+        match *self {}
+    }
+
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<(T, Result<Published, Refusal>)> {
+        match *self {}
     }
 }
 
@@ -87,6 +105,12 @@ impl Front for Arc<Script> {
                 outcome: Awaited::Settled,
             })
         }
+    }
+
+    type Group<T: Send + Unpin + 'static> = NoGroup;
+
+    fn group<T: Send + Unpin + 'static>(&self) -> NoGroup {
+        unreachable!("HTTP publishes one by one")
     }
 
     async fn message_at(&self, principal: &str, position: Position) -> Option<Receipt> {

@@ -15,7 +15,7 @@ use super::bare::{Bare, noise};
 use super::child::Server;
 use super::http::{cpu_seconds, percentile, plain};
 use super::report::{Row, Size};
-use super::support::metrics;
+use super::support::metrics::{self, Sample};
 use super::support::process::Gateway;
 use super::support::ratio::median;
 use std::env;
@@ -198,7 +198,9 @@ impl Seen {
         let page = gateway.health_client().get("/metrics").expect("it answers");
         let samples = metrics::parse(&String::from_utf8_lossy(&page.body)).expect("metrics");
         let of = |name: &str| {
-            let sample = samples.iter().find(|sample| sample.name == name);
+            let ours = |lane: Option<&String>| lane.is_none_or(|lane| lane == "inbox");
+            let is = |s: &&Sample| s.name == name && ours(s.labels.get("lane"));
+            let sample = samples.iter().find(is);
             sample.unwrap_or_else(|| panic!("no {name}")).value
         };
         Self {

@@ -27,8 +27,8 @@ const ROUNDS: usize = 5;
 const BATCH: u64 = 100;
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
-/// What the journal writes for a message, about.
-const RECORD_BYTES: usize = 384;
+/// What the journal writes for a message of the load.
+const RECORD_BYTES: usize = 345;
 const DISK_SYNCS: u64 = 2_000;
 
 pub fn grpc(size: Size) -> Vec<Row> {

@@ -8,11 +8,11 @@ pub mod null;
 
 use self::client::{Shape, closed, open};
 use super::bare::{Bare, noise};
+use super::child::Server;
 use super::log::Writer;
 use super::report::{Row, Size, rate};
 use super::support::process::{Gateway, program};
 use super::support::ratio::{interleaved, median};
-use null::NullServer;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ to = ["inbox"]
 
 pub fn http(size: Size) -> Vec<Row> {
     let time = Duration::from_millis(size.of(2_000));
-    let null = NullServer::start();
+    let null = Server::start(null::SERVE);
     let mut rows = Vec::new();
     let plain = plain();
     for body in BODIES {
@@ -65,7 +65,8 @@ pub fn http(size: Size) -> Vec<Row> {
     rows
 }
 
-fn plain() -> Gateway {
+/// Everything on: routed, known by their ids, durable in the journal and in a stream.
+pub(super) fn plain() -> Gateway {
     let mut gateway = Gateway::new(&program(), SETTINGS);
     gateway.start().expect("it starts");
     gateway
@@ -102,7 +103,7 @@ fn run(address: SocketAddr, pid: u32, shape: &Shape, time: Duration) -> Run {
 
 fn beside(
     gateway: &Gateway,
-    null: &NullServer,
+    null: &Server,
     shape: &Shape,
     size: Size,
     time: Duration,
@@ -175,7 +176,7 @@ fn sync_times(count: usize) -> Vec<f64> {
 
 /// Open loop: publishes at set times, half as many as the gateway could take; how long after its
 /// time the slowest hundredth has its answer.
-fn tail(gateway: &Gateway, null: &NullServer, size: Size, time: Duration) -> Row {
+fn tail(gateway: &Gateway, null: &Server, size: Size, time: Duration) -> Row {
     let shape = Shape::publish(256, 256);
     let most = run(gateway.http, gateway.pid().expect("it runs"), &shape, time).rate;
     let half = most / 2.0;
@@ -203,7 +204,7 @@ fn tail(gateway: &Gateway, null: &NullServer, size: Size, time: Duration) -> Row
     }
 }
 
-fn percentile(all: &mut [f64], part: f64) -> f64 {
+pub(super) fn percentile(all: &mut [f64], part: f64) -> f64 {
     all.sort_by(f64::total_cmp);
     let at = (all.len() as f64 * part) as usize;
     all.get(at.min(all.len().saturating_sub(1)))
@@ -248,7 +249,7 @@ fn batches(gateway: &Gateway, size: Size, time: Duration) -> Row {
     }
 }
 
-fn cpu_seconds(pid: u32) -> f64 {
+pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     // Behind the name, which may hold anything: state is the first, utime and stime are the 12th and 13th.
     let fields = stat.rsplit(") ").next().expect("it has a name");

@@ -11,7 +11,9 @@
 mod support;
 
 mod bare;
+mod child;
 mod expressions;
+mod grpc;
 mod house;
 mod http;
 mod journal;
@@ -28,7 +30,7 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),
@@ -36,14 +38,18 @@ const BENCHES: [Bench; 10] = [
     ("recovery-after-stop", recovery::after_stop),
     ("routes", routes::routes),
     ("http", http::http),
+    ("grpc", grpc::grpc),
     ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),
     ("rss-stuck-key", memory::stuck_key),
 ];
 
 fn main() {
-    if env::args().nth(1).as_deref() == Some(http::null::SERVE) {
-        return http::null::serve();
+    match env::args().nth(1).as_deref() {
+        Some(http::null::SERVE) => return http::null::serve(),
+        Some(grpc::null::SERVE) => return grpc::null::serve(),
+        Some(grpc::bare::SERVE) => return grpc::bare::serve(),
+        _ => {}
     }
     // Cargo adds `--bench`.
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();

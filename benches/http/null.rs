@@ -10,48 +10,13 @@ use causeway::message::{
     Ack, Chain, DeliveryState, Envelope, Position, Receipt, Refusal, TargetState,
 };
 use std::future::{Future, ready};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// What the bench calls itself with to be this server.
 pub const SERVE: &str = "--serve-null";
-
-pub struct NullServer {
-    child: Child,
-    pub address: SocketAddr,
-}
-
-impl NullServer {
-    pub fn start() -> Self {
-        let this = std::env::current_exe().expect("we run");
-        let child = Command::new(this).arg(SERVE).stdout(Stdio::piped()).spawn();
-        let mut child = child.expect("it starts as we did");
-        let mut address = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        let read = BufReader::new(stdout).read_line(&mut address);
-        read.expect("it says where it listens");
-        Self {
-            child,
-            address: address.trim().parse().expect("an address"),
-        }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for NullServer {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Serves until it is killed.
 pub fn serve() {
@@ -70,7 +35,7 @@ pub fn serve() {
             payload_bytes: 1 << 20,
             in_flight: InFlight::new(64 << 20),
         };
-        let front = Nothing(AtomicU64::new(0));
+        let front = Nothing::default();
         let router = http::router(
             front,
             "bench",
@@ -90,7 +55,8 @@ pub fn serve() {
     });
 }
 
-struct Nothing(AtomicU64);
+#[derive(Default)]
+pub struct Nothing(AtomicU64);
 
 impl Front for Nothing {
     fn publish(

@@ -2,17 +2,19 @@
 
 use causeway::clock::Clock;
 use causeway::door::{Awaited, Published};
-use causeway::ingress::front::{Front, Page, ReadError, StreamRead};
+use causeway::ingress::front::{Front, Group, Page, ReadError, StreamRead};
 use causeway::ingress::http::{self, Counters, Limits};
 use causeway::ingress::in_flight::InFlight;
 use causeway::ingress::listener::{self, ConnectionLimits};
 use causeway::message::{
-    Ack, Chain, DeliveryState, Envelope, Position, Receipt, Refusal, TargetState,
+    Ack, Chain, DeliveryState, Envelope, MessageId, Position, Receipt, Refusal, TargetState,
 };
+use std::collections::VecDeque;
 use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use tokio::sync::watch;
 
 /// What the bench calls itself with to be this server.
@@ -56,7 +58,9 @@ pub fn serve() {
 }
 
 #[derive(Default)]
-pub struct Nothing(AtomicU64);
+pub struct Nothing {
+    next: Arc<AtomicU64>,
+}
 
 impl Front for Nothing {
     fn publish(
@@ -64,23 +68,17 @@ impl Front for Nothing {
         envelope: Envelope,
         _: Option<Chain>,
     ) -> impl Future<Output = Result<Published, Refusal>> + Send + 'static + use<> {
-        let position = self.0.fetch_add(1, Ordering::Relaxed);
-        let target = TargetState {
-            route: "all".into(),
-            destination: "inbox".into(),
-            state: DeliveryState::Stored,
-        };
-        let id = envelope.id.as_str().map(str::to_owned);
-        ready(Ok(Published {
-            receipt: Receipt {
-                id: Some(id.unwrap_or_else(|| format!("{position:032x}"))),
-                position: Some(Position(position)),
-                duplicate: false,
-                targets: vec![target],
-            },
-            ack: Ack::Stored,
-            outcome: Awaited::Settled,
-        }))
+        ready(Ok(stored(&self.next, targets(), envelope)))
+    }
+
+    type Group<T: Send + Unpin + 'static> = Answers<T>;
+
+    fn group<T: Send + Unpin + 'static>(&self) -> Answers<T> {
+        Answers {
+            next: Arc::clone(&self.next),
+            targets: targets(),
+            done: VecDeque::new(),
+        }
     }
 
     async fn message_at(&self, _: &str, _: Position) -> Option<Receipt> {
@@ -100,4 +98,55 @@ impl Front for Nothing {
     }
 
     async fn stream_reaches(&self, _: &str, _: u64) {}
+}
+
+fn targets() -> Arc<[TargetState]> {
+    let target = TargetState {
+        route: "all".into(),
+        destination: "inbox".into(),
+        state: DeliveryState::Stored,
+    };
+    [target].into()
+}
+
+fn stored(next: &AtomicU64, targets: Arc<[TargetState]>, envelope: Envelope) -> Published {
+    let position = next.fetch_add(1, Ordering::Relaxed);
+    let id = match envelope.id {
+        MessageId::Publisher(id) | MessageId::Derived(id) => id,
+        MessageId::None => format!("{position:032x}"),
+    };
+    Published {
+        receipt: Receipt {
+            id: Some(id),
+            position: Some(Position(position)),
+            duplicate: false,
+            targets,
+        },
+        ack: Ack::Stored,
+        outcome: Awaited::Settled,
+    }
+}
+
+/// Publishes that came together.
+pub struct Answers<T> {
+    next: Arc<AtomicU64>,
+    targets: Arc<[TargetState]>,
+    done: VecDeque<(T, Result<Published, Refusal>)>,
+}
+
+impl<T: Send + Unpin + 'static> Group<T> for Answers<T> {
+    fn hand_over(&mut self, came: impl IntoIterator<Item = (T, Envelope, Option<Chain>)>) {
+        for (tag, envelope, _) in came {
+            let published = stored(&self.next, Arc::clone(&self.targets), envelope);
+            self.done.push_back((tag, Ok(published)));
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.done.len()
+    }
+
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<(T, Result<Published, Refusal>)> {
+        self.done.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
 }

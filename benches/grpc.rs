@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
 const BATCH: u64 = 100;
+const WARM_MS: u64 = 15_000;
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
 /// What the journal writes for a message of the load.
@@ -40,6 +41,7 @@ pub fn grpc(size: Size) -> Vec<Row> {
         return Vec::new();
     }
     let gateway = plain();
+    warm(&gateway, size);
     let alone = env::var_os("CAUSEWAY_BENCH_ALONE").is_some();
     let others = [("null", null::SERVE), ("bare tonic", bare::SERVE)];
     let others = others.into_iter().filter(|_| !alone);
@@ -47,6 +49,15 @@ pub fn grpc(size: Size) -> Vec<Row> {
     let rows = chosen.into_iter();
     rows.map(|(name, shape)| row(name, shape, &gateway, &others, size))
         .collect()
+}
+
+/// Until the window is full and the logs turn over in files that they have, as after a day.
+fn warm(gateway: &Gateway, size: Size) {
+    let shape = Shape::Stream {
+        connections: 16,
+        window: 256,
+    };
+    let _ = publish(gateway.grpc, shape, Duration::from_millis(size.of(WARM_MS)));
 }
 
 fn rows() -> Vec<(String, Shape)> {

@@ -2,7 +2,7 @@
 
 use super::started;
 use crate::support::grpc::v1::DeliveryState::Stored;
-use crate::support::grpc::{PATIENCE, Stream, by_id, connect, message};
+use crate::support::grpc::{self, PATIENCE, Stream, Why, by_id, connect, message, v1};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
@@ -102,6 +102,43 @@ async fn an_ordered_stream_answers_in_order_and_takes_nothing_behind_a_refusal()
     assert!(behind.is_err_and(|why| why.is(Code::Aborted, "EARLIER_REFUSED")));
     let found = client.get_message(by_id("b", "all/a")).await;
     assert_eq!(found.expect_err("not taken").code(), Code::NotFound);
+}
+
+/// All of it comes in one piece: what is before the broken one is no part of what it breaks.
+#[tokio::test]
+async fn what_breaks_in_the_middle_takes_nothing_with_it_that_was_before() {
+    let gateway = started();
+    let mut client = connect(gateway.grpc).await;
+    let request = |sequence, ordered, message| v1::PublishStreamRequest {
+        sequence,
+        message,
+        ordered,
+    };
+    let sent = |id| Some(message("all/a", id, "x"));
+    let requests = futures_util::stream::iter([
+        request(1, true, sent("1")),
+        request(2, false, sent("2")),
+        request(3, false, None),
+        request(4, false, sent("4")),
+    ]);
+    let answers = client.publish_stream(requests).await.expect("it is open");
+    let mut answers = answers.into_inner();
+    let mut heard = Vec::new();
+    while let Some(answer) = answers.message().await.expect("it goes on") {
+        heard.push((answer.sequence, grpc::result(answer.result).err()));
+    }
+    let refused =
+        |why: &Option<Why>, code, reason| why.as_ref().is_some_and(|w| w.is(code, reason));
+    assert_eq!(heard.iter().map(|h| h.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!((&heard[0].1, &heard[1].1), (&None, &None));
+    assert!(
+        refused(&heard[2].1, Code::InvalidArgument, "MALFORMED"),
+        "{heard:?}"
+    );
+    assert!(
+        refused(&heard[3].1, Code::Aborted, "EARLIER_REFUSED"),
+        "{heard:?}"
+    );
 }
 
 #[tokio::test]

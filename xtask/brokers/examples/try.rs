@@ -17,12 +17,17 @@ fn main() -> Result<(), Trouble> {
     let second = kafka.start_second_in(&tmp.join("k2"))?;
     println!("kafka2 up {:?}", t.elapsed());
     kafka.create_topic("two", 2, 2)?;
-    println!("{}", kafka.tool("TopicCommand", &["--describe", "--topic", "two"])?);
+    println!(
+        "{}",
+        kafka.tool("TopicCommand", &["--describe", "--topic", "two"])?
+    );
     drop(second);
     kafka.create_topic("t", 1, 1)?;
     kafka.create_topic("refused", 1, 1)?;
     kafka.refuse_writes("refused")?;
-    std::env::var("HOLD").is_ok().then(|| std::thread::sleep(Duration::from_secs(60)));
+    std::env::var("HOLD")
+        .is_ok()
+        .then(|| std::thread::sleep(Duration::from_secs(60)));
     let t = Instant::now();
     let mut rabbit = rabbitmq::Rabbitmq::start_in(&tmp.join("r"), &r)?;
     println!("rabbit up {:?} {:?}", t.elapsed(), rabbit.ports());
@@ -37,7 +42,8 @@ fn main() -> Result<(), Trouble> {
     let t = Instant::now();
     println!("{:?} {:?}", kafka.stop(), t.elapsed());
     let t = Instant::now();
-    rabbit.start()?; kafka.start()?;
+    rabbit.start()?;
+    kafka.start()?;
     println!("both again {:?}", t.elapsed());
     Ok(())
 }

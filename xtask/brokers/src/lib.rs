@@ -6,8 +6,10 @@
 //! makes of them (`tests/support/brokers.rs`).
 
 pub mod debian;
+mod docker;
 mod fetch;
 pub mod kafka;
+mod named;
 mod place;
 mod ports;
 mod probe;
@@ -15,6 +17,8 @@ mod process;
 pub mod rabbitmq;
 mod run;
 mod server;
+pub mod shared;
+mod state;
 pub mod tls;
 mod trouble;
 

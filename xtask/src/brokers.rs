@@ -51,8 +51,11 @@ impl ForTests {
         for (name, result) in each_up(&place, &shared::USUAL, false) {
             match result {
                 Ok(up) => {
-                    if let Up::Started(_) = up {
-                        started.push(name);
+                    match up {
+                        Up::Started(_) => started.push(name),
+                        // Tests have servers of their own beside the user's.
+                        Up::Named(_) => fetch(&place, name),
+                        Up::Ran(_) => {}
                     }
                     let variable = name.variable().expect("the usual ones have one");
                     variables.push((variable, up.address().into()));
@@ -68,6 +71,12 @@ impl ForTests {
     /// Those of this run.
     pub fn down(&self) -> Result<(), Failure> {
         down(&self.started)
+    }
+}
+
+fn fetch(place: &Place, name: Name) {
+    if let Err(trouble) = shared::fetch(place, name) {
+        eprintln!("xtask: brokers: {name}: {trouble}\ntests that start their own are skipped");
     }
 }
 

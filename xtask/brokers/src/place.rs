@@ -14,8 +14,16 @@ impl Place {
     }
 
     pub fn at(folder: PathBuf) -> Self {
-        // Servers run in folders of their own: a relative path would be another one there.
-        Self(std::path::absolute(&folder).unwrap_or(folder))
+        // Servers run in folders of their own: a relative path would be another one there. And one folder
+        // has one name: what was fetched into it holds that.
+        let whole = std::path::absolute(&folder).unwrap_or(folder);
+        let real = whole
+            .canonicalize()
+            .or_else(|e| match (whole.parent(), whole.file_name()) {
+                (Some(parent), Some(name)) => parent.canonicalize().map(|parent| parent.join(name)),
+                _ => Err(e),
+            });
+        Self(real.unwrap_or(whole))
     }
 
     pub fn folder(&self) -> &Path {

@@ -4,7 +4,7 @@ use crate::kafka::{self, Size};
 use crate::process::{self, signal_group, wait_until};
 use crate::server::{ANSWER_LIMIT, Plan, START_LIMIT, STOP_LIMIT};
 use crate::state::{Engine, State};
-use crate::{Place, Probe, Trouble, docker, fetch, named, ports, rabbitmq};
+use crate::{Place, Probe, Trouble, docker, fetch as fetching, named, ports, rabbitmq};
 use rustix::process::Signal;
 use std::env;
 use std::fmt;
@@ -121,7 +121,8 @@ pub fn up(place: &Place, name: Name, by_docker: bool) -> Result<Up, Trouble> {
     }
     let _lock = lock(place, name)?;
     if let Some(state) = State::read(&state_path(place, name))? {
-        if is_up(name, &state) {
+        // What an outdated one runs from is about to be replaced.
+        if is_current(place, name, &state) && is_up(name, &state) {
             return Ok(Up::Ran(state.address));
         }
         end(place, name, &state)?;
@@ -133,6 +134,17 @@ pub fn up(place: &Place, name: Name, by_docker: bool) -> Result<Up, Trouble> {
         start(place, name, port)?
     };
     Ok(Up::Started(state.address))
+}
+
+/// What a server is started from, without starting it: for tests that start their own.
+///
+/// # Errors
+/// What can't be had, and why.
+pub fn fetch(place: &Place, name: Name) -> Result<(), Trouble> {
+    match name {
+        Name::Kafka | Name::Kafka2 => kafka::Dist::fetch(place).map(drop),
+        Name::Rabbitmq => rabbitmq::Dist::fetch(place).map(drop),
+    }
 }
 
 /// Ends it; whether there was something to end.
@@ -201,7 +213,7 @@ fn state_path(place: &Place, name: Name) -> PathBuf {
 }
 
 fn lock(place: &Place, name: Name) -> Result<File, Trouble> {
-    fetch::lock(place, &format!("{name}-server"))
+    fetching::lock(place, &format!("{name}-server"))
 }
 
 fn ask(name: Name, address: &str) -> Result<(), String> {
@@ -213,6 +225,14 @@ fn runs(state: &State) -> bool {
     match state.engine {
         Engine::Process { pid, started } => process::runs(pid, started),
         Engine::Docker => true,
+    }
+}
+
+fn is_current(place: &Place, name: Name, state: &State) -> bool {
+    match (&state.engine, name) {
+        (Engine::Docker, _) => true,
+        (_, Name::Kafka | Name::Kafka2) => kafka::Dist::find(place).is_ok(),
+        (_, Name::Rabbitmq) => rabbitmq::Dist::find(place).is_ok(),
     }
 }
 

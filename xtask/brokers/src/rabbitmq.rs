@@ -197,6 +197,7 @@ pub(crate) fn plan(folder: &Path, dist: &Dist, ports: Ports) -> Result<Plan, Tro
         },
         probe: Probe::Amqp,
         address: ports.amqp(),
+        ports: PORTS,
     })
 }
 

@@ -1,8 +1,8 @@
 //! A server of a test's own: started, frozen, resumed, killed, started again with its data.
 
-use crate::Trouble;
 use crate::probe::Probe;
 use crate::process::{Group, Launch, wait_until};
+use crate::{Trouble, ports};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::thread;
@@ -20,10 +20,20 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 pub struct Plan {
     pub launch: Launch,
     pub probe: Probe,
+    /// The first of its ports, which are in a row.
     pub address: SocketAddr,
+    pub ports: u16,
 }
 
 impl Plan {
+    /// A process that was killed may hold them a moment longer than its parent lives.
+    fn wait_ports(&self) {
+        let first = self.address.port();
+        let all_free = || (first..first + self.ports).all(ports::is_free);
+        // If they stay taken, the next start says so.
+        wait_until(STOP_LIMIT, all_free);
+    }
+
     /// Waits until it answers.
     ///
     /// # Errors
@@ -132,7 +142,9 @@ impl Server {
 
     /// As a machine's end: nothing is written any more. Its data stays.
     pub fn kill(&mut self) {
-        self.group = None;
+        if self.group.take().is_some() {
+            self.plan.wait_ports();
+        }
     }
 
     /// An orderly end. Its data stays.
@@ -144,7 +156,10 @@ impl Server {
             return Ok(());
         };
         group.signal(Signal::TERM)?;
-        if wait_until(STOP_LIMIT, || group.ended().is_some()) {
+        let ended = wait_until(STOP_LIMIT, || group.ended().is_some());
+        drop(group);
+        self.plan.wait_ports();
+        if ended {
             return Ok(());
         }
         let tail = self.log_tail();

@@ -199,6 +199,7 @@ pub(crate) fn plan(
         },
         probe: Probe::Kafka,
         address: ports.plain(),
+        ports: PORTS,
     })
 }
 

@@ -11,6 +11,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::time::Duration;
 
 /// How many in a row a node takes.
 pub const PORTS: u16 = 5;
@@ -64,6 +65,14 @@ impl Size {
         match self {
             Self::Test => &["-Xmx320m", QUICK[0], QUICK[1]],
             Self::Shared => &["-Xmx1g"],
+        }
+    }
+
+    /// A node that was killed is taken back only when its old session is over.
+    fn session(self) -> Duration {
+        match self {
+            Self::Test => Duration::from_secs(3),
+            Self::Shared => Duration::from_secs(9),
         }
     }
 }
@@ -184,7 +193,7 @@ pub(crate) fn plan(
         copy_files(&dist.formatted(node), &data)?;
     }
     let settings = folder.join("server.properties");
-    write(&settings, &text(dist, node, ports, leader, &data))?;
+    write(&settings, &text(dist, node, ports, leader, size, &data))?;
     let java = dist.java();
     let mut args: Vec<_> = size.of_java().iter().map(Into::into).collect();
     args.push(format!("-Dlog4j2.configurationFile={}", dist.logging().display()).into());
@@ -217,7 +226,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Trouble> {
     copied.map_err(|e| Trouble::file(from, &e))
 }
 
-fn text(dist: &Dist, node: u32, ports: Ports, leader: Ports, data: &Path) -> String {
+fn text(dist: &Dist, node: u32, ports: Ports, leader: Ports, size: Size, data: &Path) -> String {
     let tls = dist.tls();
     let advertised = format!(
         "PLAIN://{},SASL://{},TLS://{},MTLS://{}",
@@ -246,6 +255,8 @@ advertised.listeners={advertised}
 listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,MTLS:SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
 log.dirs={data}
+broker.session.timeout.ms={session}
+broker.heartbeat.interval.ms=1000
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 offsets.topic.replication.factor=1
@@ -269,6 +280,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location={ca}
 listener.name.mtls.ssl.client.auth=required
 ",
+        session = size.session().as_millis(),
         data = data.display(),
         keys = tls.server_both().display(),
         ca = tls.ca().display(),

@@ -48,7 +48,7 @@ pub fn own_rabbitmq(test: &str) -> Option<Own<Rabbitmq>> {
     Some(Own { node, folder })
 }
 
-/// kcat, for its arguments. Its librdkafka, 2.0.2, can't do SCRAM with Kafka 4.
+/// kcat, for its arguments. Its librdkafka, 2.0.2, is refused by Kafka 4.1 when it uses SCRAM.
 pub fn kcat(test: &str) -> Option<Command> {
     had(test, Debian::find(&place())).map(|debian| debian.kcat())
 }

@@ -4,6 +4,7 @@ mod support;
 
 mod bad_folder;
 mod bad_topics;
+mod brokers;
 mod cli;
 mod cli_bench;
 mod cli_errors;

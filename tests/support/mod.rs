@@ -5,6 +5,7 @@
 //! the public contract).
 
 pub mod batch;
+pub mod brokers;
 mod chunked;
 pub mod client;
 pub mod events;

@@ -1,8 +1,10 @@
 //! What each command runs.
 
+use crate::brokers;
 use crate::process::{Failure, cargo, keep_binary};
 use crate::proto;
 use crate::tools;
+use std::env;
 use std::ffi::OsString;
 
 /// Builds the plain binary first: that it builds at all is worth knowing, and scenarios that need
@@ -25,13 +27,19 @@ pub fn test(filter: Option<String>) -> Result<(), Failure> {
     if let Some(filter) = &filter {
         args.push(filter);
     }
-    let variables = [
+    let servers = brokers::ForTests::up();
+    let mut variables = vec![
         ("CAUSEWAY_TEST_PLAIN_BIN", plain.into_os_string()),
         ("CAUSEWAY_TEST_TOOLS", tools::folder()?.into_os_string()),
     ];
-    let all = cargo(&args, &variables);
+    variables.extend_from_slice(&servers.variables);
+    let mut all = cargo(&args, &variables);
     if filter.is_none() {
-        spans(&variables)?;
+        all = all.and(spans(&variables));
+    }
+    // Elsewhere they stay, for the next run.
+    if env::var("CI").is_ok_and(|ci| ci == "true") {
+        all = all.and(servers.down());
     }
     all
 }

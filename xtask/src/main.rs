@@ -1,8 +1,10 @@
-//! `cargo xtask …`: the project's own commands. Needs cargo; `tools` also pip, go and npm.
+//! `cargo xtask …`: the project's own commands. Needs cargo; `tools` also pip, go and npm;
+//! `brokers` also Java, Maven and Debian's apt.
 //!
 //! What lives here: which cargo commands make a test run, a lint, a torture run, a bench; what tests
 //! use of others, and how it is fetched. What must not: tests themselves (`tests/`), figures (`benches/`).
 
+mod brokers;
 mod commands;
 mod process;
 mod proto;
@@ -20,6 +22,11 @@ usage: cargo xtask COMMAND
   test [FILTER]                 all tests, or those whose name contains FILTER
   tools [NAME…]                 fetches what tests use of others into target/tools, if it isn't there:
                                 python, go, node, or all of them; `test` does it too
+  brokers up|down|status [NAME…]
+                                servers for tests and for trying things out: kafka, rabbitmq, and kafka2, a
+                                second node of kafka's cluster, started only when named. Others are used
+                                where CAUSEWAY_TEST_KAFKA or CAUSEWAY_TEST_RABBITMQ names them.
+                                up --docker: by deploy/compose.yaml; status --json. `test` does `up`, too
   lint                          formatting and clippy, with and without the faults build; and that what is
                                 made from proto/ is what `proto` makes
   proto                         proto/ → the Rust of the gRPC ingress, which is checked in
@@ -50,6 +57,7 @@ fn run(task: Task) -> Result<(), Failure> {
     match task {
         Task::Test { filter } => commands::test(filter),
         Task::Tools { kits } => tools::fetch(&kits),
+        Task::Brokers { order, names } => brokers::run(&order, &names),
         Task::Lint => commands::lint(),
         Task::Proto => proto::make(),
         Task::Torture { seed, minutes } => commands::torture(seed, minutes),

@@ -19,6 +19,9 @@ pub enum Failure {
     Outdated(PathBuf),
     /// What couldn't be fetched is said already.
     NotFetched(Vec<&'static str>),
+    /// Why is said already.
+    NotUp(Vec<&'static str>),
+    NotDown(Vec<&'static str>),
 }
 
 impl fmt::Display for Failure {
@@ -34,6 +37,8 @@ impl fmt::Display for Failure {
                 path.display()
             ),
             Self::NotFetched(names) => write!(f, "not fetched: {}", names.join(", ")),
+            Self::NotUp(names) => write!(f, "not up: {}", names.join(", ")),
+            Self::NotDown(names) => write!(f, "not down: {}", names.join(", ")),
         }
     }
 }

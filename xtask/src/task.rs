@@ -1,12 +1,15 @@
 //! Which command is wanted, and of what.
 
+use crate::brokers::Order;
 use crate::process::Failure;
 use crate::tools::{self, Kit};
+use causeway_brokers::shared::{self, Name};
 
 #[derive(Debug, PartialEq)]
 pub enum Task {
     Test { filter: Option<String> },
     Tools { kits: Vec<Kit> },
+    Brokers { order: Order, names: Vec<Name> },
     Lint,
     Proto,
     Torture { seed: Option<u64>, minutes: u64 },
@@ -22,6 +25,7 @@ pub fn parse(args: &[String]) -> Result<Task, Failure> {
             filter: Some((*filter).to_owned()),
         }),
         ["tools", names @ ..] => parse_tools(names),
+        ["brokers", order, words @ ..] => parse_brokers(order, words),
         ["lint"] => Ok(Task::Lint),
         ["proto"] => Ok(Task::Proto),
         ["torture", "--shown-by"] => Ok(Task::ShownBy),
@@ -67,6 +71,28 @@ fn parse_tools(names: &[&str]) -> Result<Task, Failure> {
     Ok(Task::Tools { kits })
 }
 
+fn parse_brokers(order: &str, words: &[&str]) -> Result<Task, Failure> {
+    let (options, names): (Vec<&str>, Vec<&str>) =
+        words.iter().partition(|word| word.starts_with("--"));
+    let order = match (order, options.as_slice()) {
+        ("up", []) => Order::Up { docker: false },
+        ("up", ["--docker"]) => Order::Up { docker: true },
+        ("down", []) => Order::Down,
+        ("status", []) => Order::Status { json: false },
+        ("status", ["--json"]) => Order::Status { json: true },
+        _ => {
+            let said = options.join(" ");
+            return Err(Failure::Usage(format!("not understood: {order} {said}")));
+        }
+    };
+    let name = |word: &str| {
+        let name = shared::ALL.into_iter().find(|name| name.word() == word);
+        name.ok_or_else(|| Failure::Usage(format!("no such server: {word}")))
+    };
+    let names = names.into_iter().map(name).collect::<Result<_, _>>()?;
+    Ok(Task::Brokers { order, names })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +123,26 @@ mod tests {
                 kits: vec![Kit::Go, Kit::Python]
             }
         );
+        let brokers = |order, names| Task::Brokers { order, names };
+        let (up, json) = (Order::Up { docker: false }, Order::Status { json: true });
+        let cases = [
+            ("brokers up", brokers(up, vec![])),
+            (
+                "brokers up --docker kafka",
+                brokers(Order::Up { docker: true }, vec![Name::Kafka]),
+            ),
+            (
+                "brokers down kafka2",
+                brokers(Order::Down, vec![Name::Kafka2]),
+            ),
+            (
+                "brokers status rabbitmq --json",
+                brokers(json, vec![Name::Rabbitmq]),
+            ),
+        ];
+        for (line, task) in cases {
+            assert_eq!(parsed(line).unwrap(), task, "{line}");
+        }
         assert_eq!(parsed("lint").unwrap(), Task::Lint);
         assert_eq!(
             parsed("torture --minutes 3 --seed 7").unwrap(),
@@ -129,6 +175,10 @@ mod tests {
             "tests",
             "test a b",
             "tools ruby",
+            "brokers",
+            "brokers start",
+            "brokers up pulsar",
+            "brokers down --docker",
             "torture --seed",
             "torture --seed x",
             "torture --x 1",

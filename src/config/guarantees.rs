@@ -226,6 +226,7 @@ impl Sink {
             "sns" => Self::Sns,
             "sqs" => Self::Sqs,
             "webhook" => Self::Webhook,
+            "grpc" => Self::Grpc,
             "mqtt" => Self::Mqtt,
             #[cfg(feature = "faults")]
             "faulty" => Self::Faulty,

@@ -107,6 +107,10 @@ impl Site {
                 };
                 Ok((Egress::Faulty(faulty), None, nothing))
             }
+            DestinationKind::Kafka(_)
+            | DestinationKind::Rabbitmq(_)
+            | DestinationKind::Webhook(_)
+            | DestinationKind::Grpc(_) => Err(format!("{}: its type is not built in", spec.name)),
         }
     }
 

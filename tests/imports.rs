@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// Rooms whose children are adapters of one shape, which must not import each other.
 const ADAPTER_ROOMS: [&str; 2] = ["egress", "ingress"];
 /// In them, what all adapters share.
-const SHARED: [(&str, &str); 5] = [
+const SHARED: [(&str, &str); 6] = [
+    ("egress", "dial"),
     ("ingress", "front"),
     ("ingress", "in_flight"),
     ("ingress", "listener"),

@@ -226,6 +226,7 @@ impl Sink {
             "sns" => Self::Sns,
             "sqs" => Self::Sqs,
             "webhook" => Self::Webhook,
+            "grpc" => Self::Grpc,
             "mqtt" => Self::Mqtt,
             #[cfg(feature = "faults")]
             "faulty" => Self::Faulty,
@@ -236,7 +237,7 @@ impl Sink {
     #[must_use]
     pub const fn is_built_in(self) -> bool {
         match self {
-            Self::Stream => true,
+            Self::Stream | Self::Webhook => true,
             #[cfg(feature = "faults")]
             Self::Faulty => true,
             _ => false,

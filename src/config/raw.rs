@@ -6,10 +6,12 @@ mod connections;
 mod destinations;
 mod expressions;
 mod keys;
+mod kinds;
 mod listen;
 mod policies;
 mod routes;
 mod targets;
+mod values;
 
 use super::names::name_problem;
 use super::reader::{Reader, Table};
@@ -196,7 +198,7 @@ fn read_shared_journal(table: &Table<'_>, connections: &Connections) {
     let given = match table.has("connection") {
         true => connections
             .find_of_type(table, kafka)
-            .map(|means| means.given),
+            .map(|means| means.keys),
         false => Some(Vec::new()),
     };
     if let Some(given) = given {

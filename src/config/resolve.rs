@@ -158,6 +158,7 @@ impl<'a> Context<'a> {
                     max_age: retention.max_age.unwrap_or(RETENTION_MAX_AGE),
                 },
             },
+            Kind::Made(kind) => kind.clone(),
             #[cfg(feature = "faults")]
             Kind::Faulty { script, record } => DestinationKind::Faulty {
                 script: script.clone(),

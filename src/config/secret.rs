@@ -92,7 +92,10 @@ fn read_reference(table: Table<'_>) -> Option<String> {
     }
     match (env, file) {
         (Some(name), _) => read_variable(reader, &path.name("env"), &name),
-        (_, Some(file)) => read_file(reader, &path.name("file"), &file),
+        (_, Some(file)) => {
+            let secret = read_file(reader, &path.name("file"), &file)?;
+            Some(secret.0)
+        }
         _ => None,
     }
 }
@@ -121,7 +124,8 @@ fn read_variable(reader: &Reader<'_>, path: &Path, name: &str) -> Option<String>
     None
 }
 
-fn read_file(reader: &Reader<'_>, path: &Path, file: &str) -> Option<String> {
+/// A secret that is a file's text.
+pub(super) fn read_file(reader: &Reader<'_>, path: &Path, file: &str) -> Option<Secret> {
     // Shown only where it is surely a path: it may be the secret itself by mistake.
     let shown = match file.contains('/') {
         true => format!("the secret's file {file:?}"),
@@ -140,7 +144,7 @@ fn read_file(reader: &Reader<'_>, path: &Path, file: &str) -> Option<String> {
                 reader.error(path, format!("{shown} is empty"), FORMS);
                 return None;
             }
-            Some(text)
+            Some(Secret(text))
         }
         Err(why) => {
             reader.error(

@@ -1,5 +1,12 @@
 //! What the rest of the house is started with: every default filled in, every name checked.
 
+mod adapters;
+
+pub use adapters::{
+    Address, BindMatch, Create, Exchange, ExchangeKind, Grpc, Identity, Kafka, Mechanism, Plain,
+    Queue, QueueKind, Rabbitmq, Sasl, Tls, Webhook, WebhookFormat,
+};
+
 use crate::door::identity::IdentityRule;
 use crate::door::limits::Limits;
 use crate::routing::{OnFull, OnReject, RouteSpec, Unrouted};
@@ -69,6 +76,10 @@ pub enum DestinationKind {
     Stream {
         retention: Retention,
     },
+    Kafka(Box<Kafka>),
+    Rabbitmq(Box<Rabbitmq>),
+    Webhook(Box<Webhook>),
+    Grpc(Box<Grpc>),
     /// The test build's: fails as its script says, writes what it took to `record`.
     #[cfg(feature = "faults")]
     Faulty {

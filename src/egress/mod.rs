@@ -3,15 +3,20 @@
 //! What lives here: how a batch of deliveries reaches a destination, and what it said.
 //! What must not: when and in which order to try, retries, the journal.
 
+mod dial;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
 mod names;
 pub mod stream;
 mod verdict;
+mod webhook;
+
+pub use dial::TlsOptions;
 
 pub use names::{DeliveryNames, NameBook, Names};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
 pub use verdict::{KeyOrder, Verdict};
+pub use webhook::{Webhook, WebhookFormat, WebhookOptions};
 
 use crate::message::{Delivery, Position};
 #[cfg(any(test, feature = "faults"))]
@@ -22,6 +27,7 @@ use stream::StreamDestination;
 /// Every kind of destination that is built in.
 pub enum Egress {
     Stream(StreamDestination),
+    Webhook(Webhook),
     /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
     Nowhere,
     #[cfg(any(test, feature = "faults"))]
@@ -41,16 +47,11 @@ impl Egress {
     /// Tries a batch. How long an attempt may take is the destination's own matter: only it knows
     /// whether what it gave up may still be applied. With `strict` it applies nothing after the
     /// first that it doesn't deliver.
-    #[cfg_attr(
-        not(any(test, feature = "faults")),
-        expect(
-            unused_variables,
-            reason = "a stream applies nothing after a failure anyway"
-        )
-    )]
     pub async fn deliver(&self, deliveries: &[Delivery], strict: bool) -> Attempted {
         match self {
+            // After a failure it applies nothing anyway.
             Self::Stream(stream) => stream.deliver(deliveries).await,
+            Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
                 verdicts: vec![Verdict::fatal("there is no such destination"); deliveries.len()],
                 mark: None,
@@ -67,7 +68,7 @@ impl Egress {
     pub const fn rest(&self) -> Duration {
         match self {
             Self::Stream(_) => Duration::from_millis(2),
-            Self::Nowhere => Duration::ZERO,
+            Self::Webhook(_) | Self::Nowhere => Duration::ZERO,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.rest(),
         }
@@ -77,6 +78,7 @@ impl Egress {
     pub fn key_order(&self) -> KeyOrder {
         match self {
             Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
+            Self::Webhook(_) => KeyOrder::OneAtATime,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.key_order(),
         }

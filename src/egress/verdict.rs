@@ -1,20 +1,26 @@
 //! What a destination says of one attempt, and what it promises about order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The end of one attempt of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Confirmed by the destination: it keeps it as durably as it can.
     Delivered,
-    /// Not applied; may succeed later.
-    Retry { reason: Arc<str> },
+    /// Not applied; may succeed later, and not before `after` where the destination says so.
+    Retry {
+        reason: Arc<str>,
+        after: Option<Duration>,
+    },
     /// Not applied, and never will be.
     Reject { reason: Arc<str> },
     /// Nobody knows whether it was applied: it is sent again with the same delivery id.
     Unknown { reason: Arc<str> },
     /// Not applied, and the destination can take nothing more until an operator helps.
     Fatal { reason: Arc<str> },
+    /// Not applied, and the destination wants nothing more: the lane pauses, until it is resumed.
+    Pause { reason: Arc<str> },
 }
 
 impl Verdict {
@@ -23,16 +29,31 @@ impl Verdict {
     pub fn failure(&self) -> Option<(&'static str, &str)> {
         match self {
             Self::Delivered => None,
-            Self::Retry { reason } => Some(("retry", reason)),
+            Self::Retry { reason, .. } => Some(("retry", reason)),
             Self::Reject { reason } => Some(("reject", reason)),
             Self::Unknown { reason } => Some(("unknown", reason)),
             Self::Fatal { reason } => Some(("fatal", reason)),
+            Self::Pause { reason } => Some(("pause", reason)),
+        }
+    }
+
+    /// How long it is no use to try again, as the destination says.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        match self {
+            Self::Retry { after, .. } => after.unwrap_or_default(),
+            _ => Duration::ZERO,
         }
     }
 
     pub fn retry(reason: impl Into<Arc<str>>) -> Self {
+        Self::retry_after(reason, None)
+    }
+
+    pub fn retry_after(reason: impl Into<Arc<str>>, after: Option<Duration>) -> Self {
         Self::Retry {
             reason: reason.into(),
+            after,
         }
     }
 
@@ -44,6 +65,12 @@ impl Verdict {
 
     pub fn unknown(reason: impl Into<Arc<str>>) -> Self {
         Self::Unknown {
+            reason: reason.into(),
+        }
+    }
+
+    pub fn pause(reason: impl Into<Arc<str>>) -> Self {
+        Self::Pause {
             reason: reason.into(),
         }
     }

@@ -309,6 +309,12 @@ impl Lane {
             (DestinationKind::Stream { retention }, Egress::Stream(stream)) => {
                 stream.set_retention(super::open::retention_of(retention));
             }
+            (DestinationKind::Webhook(hook), Egress::Webhook(webhook)) => {
+                let options = super::open::webhook_options(hook, destination.lane.timeout);
+                if let Err(why) = webhook.adopt(&options) {
+                    tracing::error!("{} goes on as before: {why}", destination.name);
+                }
+            }
             #[cfg(feature = "faults")]
             (DestinationKind::Faulty { script, .. }, Egress::Faulty(faulty)) => {
                 faulty.set_timeout(Some(destination.lane.timeout));

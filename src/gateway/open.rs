@@ -2,9 +2,11 @@
 //! sinks; and counts what the sinks hold as settled before any lane starts.
 
 mod lane_settings;
+mod options;
 mod sinks;
 
 pub use lane_settings::{lane_settings, on_reject_of, tune};
+pub use options::webhook_options;
 #[cfg(feature = "faults")]
 pub use sinks::script_of;
 pub use sinks::{Held, Site, retention_of};

@@ -68,11 +68,19 @@ impl Retry {
     }
 
     /// When to try again after a failure that may pass, or `None` if it is time to give up. The
-    /// last try is made when the time is up, not before.
-    pub fn next_try(&mut self, policy: &RetryPolicy, now: Mono, rng: &mut Rng) -> Option<Mono> {
+    /// last try is made when the time is up, not before; any other not before `after`, which is the
+    /// destination's wish.
+    pub fn next_try(
+        &mut self,
+        policy: &RetryPolicy,
+        now: Mono,
+        after: Duration,
+        rng: &mut Rng,
+    ) -> Option<Mono> {
         let first = *self.first_failure.get_or_insert(now);
         let end = first.plus(policy.give_up_after);
-        (now < end).then(|| now.plus(policy.back_off(self.attempts, rng)).min(end))
+        let wait = policy.back_off(self.attempts, rng).max(after);
+        (now < end).then(|| now.plus(wait).min(end))
     }
 }
 
@@ -110,12 +118,24 @@ mod tests {
         let mut rng = Rng::with_seed(2);
         let mut retry = Retry::new(DeliveryId::new(0, 0), Wall(0), "busy".into());
         let (mut now, mut tries) = (Mono(5), 0);
-        while let Some(next) = retry.next_try(&POLICY, now, &mut rng) {
+        while let Some(next) = retry.next_try(&POLICY, now, Duration::ZERO, &mut rng) {
             assert!(next > now && next <= Mono(60_005));
             retry.attempts += 1;
             (now, tries) = (next, tries + 1);
         }
         assert_eq!(now, Mono(60_005));
         assert!(tries > 3);
+    }
+
+    #[test]
+    fn a_destinations_wish_is_waited_for_but_not_beyond_giving_up() {
+        let mut rng = Rng::with_seed(3);
+        let mut retry = Retry::new(DeliveryId::new(0, 0), Wall(0), "busy".into());
+        for (now, after_s, due) in [(0, 10, 10_000), (10_000, 20, 30_000), (30_000, 99, 60_000)] {
+            let after = Duration::from_secs(after_s);
+            let next = retry.next_try(&POLICY, Mono(now), after, &mut rng);
+            assert_eq!(next, Some(Mono(due)));
+            retry.attempts += 1;
+        }
     }
 }

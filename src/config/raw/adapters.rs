@@ -1,7 +1,8 @@
 //! The brokers and services that version 1 of the file knows: which keys each may have in a
-//! connection, a source and a destination. None of them is built in yet.
+//! connection, a source and a destination. Which of them is built in is said in `guarantees`.
 
 use super::keys::{Form, Key};
+use super::kinds::{self, Make};
 
 pub(super) struct Adapter {
     pub(super) name: &'static str,
@@ -10,6 +11,8 @@ pub(super) struct Adapter {
     /// `None`: there is no source of this type.
     pub(super) source: Option<&'static [Key]>,
     pub(super) destination: Option<&'static [Key]>,
+    /// What a destination's keys become, for types whose settings are known.
+    pub(super) make: Option<Make>,
 }
 
 pub(super) const ADAPTERS: [Adapter; 7] = [
@@ -24,6 +27,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
             Key::new("topic", Form::Text),
             Key::new("create", Form::Table(CREATE)),
         ]),
+        make: Some(kinds::kafka),
     },
     Adapter {
         name: "rabbitmq",
@@ -38,6 +42,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
             Key::new("queues", Form::Tables(QUEUE)),
             Key::new("unroutable", Form::Text),
         ]),
+        make: Some(kinds::rabbitmq),
     },
     Adapter {
         name: "sns",
@@ -50,6 +55,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
             Key::new("message_limit", Form::Size),
             Key::new("on_doubt", Form::Words(ON_DOUBT)),
         ]),
+        make: None,
     },
     Adapter {
         name: "sqs",
@@ -65,6 +71,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
             Key::new("message_limit", Form::Size),
             Key::new("on_doubt", Form::Words(ON_DOUBT)),
         ]),
+        make: None,
     },
     Adapter {
         name: "webhook",
@@ -79,6 +86,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
             Key::new("headers", Form::Texts),
             Key::new("concurrency", Form::Count(1, 10_000)),
         ]),
+        make: Some(kinds::webhook),
     },
     Adapter {
         name: "mqtt",
@@ -92,6 +100,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
             Key::new("qos", Form::Count(0, 2)),
             Key::new("retain", Form::Boolean),
         ]),
+        make: None,
     },
     Adapter {
         name: "grpc",
@@ -101,6 +110,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
         ],
         source: None,
         destination: Some(&[]),
+        make: Some(kinds::grpc),
     },
 ];
 

@@ -2,6 +2,7 @@
 
 use super::adapters::{ADAPTERS, Adapter, SOURCE};
 use super::keys::{Key, read_keys};
+use super::values::Values;
 use super::{INGRESSES, NAME_HELP};
 use crate::config::document::Focus;
 use crate::config::names::{name_problem, nearest};
@@ -19,6 +20,7 @@ struct Connection {
     /// `None` after an error, which is reported.
     adapter: Option<&'static Adapter>,
     keys: Vec<String>,
+    values: Values,
     is_used: Cell<bool>,
 }
 
@@ -32,8 +34,10 @@ pub(super) struct Means {
     pub(super) adapter: &'static Adapter,
     /// Where it is said.
     pub(super) path: Path,
-    /// The keys that its connection has.
-    pub(super) given: Vec<String>,
+    /// The keys that its connection has, the wrong ones too.
+    pub(super) keys: Vec<String>,
+    /// What they say.
+    pub(super) given: Option<Values>,
 }
 
 impl Connections {
@@ -88,7 +92,8 @@ impl Connections {
         Some(Means {
             adapter,
             path,
-            given: connection.keys.clone(),
+            keys: connection.keys.clone(),
+            given: Some(connection.values.clone()),
         })
     }
 
@@ -132,15 +137,17 @@ fn read_connection(name: String, table: Table<'_>) -> (String, Connection) {
         .and_then(Adapter::named);
     let path = table.path.clone();
     let keys = table.keys().filter(|key| key != "type").collect();
+    let mut values = Values::of(path.clone());
     if let Some(adapter) = adapter {
         table.note_kind(adapter.name);
-        read_keys(&table, adapter.connection, &[]);
+        values = read_keys(&table, adapter.connection, &[]);
         table.finish();
     }
     let connection = Connection {
         path,
         adapter,
         keys,
+        values,
         is_used: Cell::new(false),
     };
     (name, connection)
@@ -157,9 +164,13 @@ pub(super) fn check_name(table: &Table<'_>, name: &str) {
 }
 
 /// Reads the keys of an adapter, those of its connection among them.
-pub(super) fn read_adapter(table: &Table<'_>, means: &Means, own: &'static [Key]) {
-    read_keys(table, means.adapter.connection, &means.given);
-    read_keys(table, own, &[]);
+pub(super) fn read_adapter(table: &Table<'_>, means: &Means, own: &'static [Key]) -> Values {
+    let values = read_keys(table, means.adapter.connection, &means.keys);
+    let values = values.with(read_keys(table, own, &[]));
+    match &means.given {
+        Some(given) => values.with(given.clone()),
+        None => values,
+    }
 }
 
 pub(super) fn read_sources(root: &Table<'_>, connections: &Connections) -> Vec<RawSource> {
@@ -188,7 +199,7 @@ fn read_source(name: String, table: Table<'_>, connections: &Connections) -> Raw
             Some(own) => {
                 table.note_kind(kind_of(&table, means.adapter));
                 // Its own listener is no source of an MQTT broker's messages.
-                if means.adapter.name == "mqtt" && !means.given.iter().any(|key| key == "url") {
+                if means.adapter.name == "mqtt" && !means.keys.iter().any(|key| key == "url") {
                     table.require("url", "\"mqtt://localhost:1883\"");
                 }
                 read_adapter(&table, &means, own);
@@ -214,7 +225,7 @@ fn read_source(name: String, table: Table<'_>, connections: &Connections) -> Raw
 }
 
 /// By its connection, or its type.
-fn find_adapter(
+pub(super) fn find_adapter(
     table: &Table<'_>,
     connections: &Connections,
     types: &[&'static str],
@@ -229,7 +240,8 @@ fn find_adapter(
     Some(Means {
         adapter: table.word("type", types, &[]).and_then(Adapter::named)?,
         path: table.path.name("type"),
-        given: Vec::new(),
+        keys: Vec::new(),
+        given: None,
     })
 }
 

@@ -4,8 +4,10 @@ use super::adapters::{ADAPTERS, Adapter};
 use super::connections::{Connections, Means, check_name, kind_of, note_connection, read_adapter};
 use super::policies::{Policies, read_lane_policies, read_shared_policies};
 use super::{MAX_SIZE, SHORTEST};
+use crate::config::guarantees::Sink;
 use crate::config::path::Path;
-use crate::config::reader::Table;
+use crate::config::reader::{Table, quoted};
+use crate::config::settings::DestinationKind;
 use std::time::Duration;
 
 const STREAM: &str = "stream";
@@ -24,6 +26,8 @@ pub(in crate::config) struct RawDestination {
 #[derive(Debug)]
 pub(in crate::config) enum Kind {
     Stream(RawRetention),
+    /// Of an adapter: nothing is left to fill in.
+    Made(DestinationKind),
     #[cfg(feature = "faults")]
     Faulty {
         script: String,
@@ -75,7 +79,7 @@ enum Type {
     Stream,
     #[cfg(feature = "faults")]
     Faulty,
-    Later(Means),
+    Adapter(Means),
 }
 
 impl Type {
@@ -84,7 +88,7 @@ impl Type {
             Self::Stream => STREAM,
             #[cfg(feature = "faults")]
             Self::Faulty => "faulty",
-            Self::Later(means) => means.adapter.name,
+            Self::Adapter(means) => means.adapter.name,
         }
     }
 }
@@ -92,7 +96,7 @@ impl Type {
 fn find_type(table: &Table<'_>, connections: &Connections) -> Option<Type> {
     note_connection(table);
     if table.has("connection") {
-        return connections.find(table).map(Type::Later);
+        return connections.find(table).map(Type::Adapter);
     }
     if !table.has("type") {
         table.missing("type", "\"stream\"");
@@ -105,19 +109,16 @@ fn find_type(table: &Table<'_>, connections: &Connections) -> Option<Type> {
     {
         return Some(Type::Faulty);
     }
-    let later: Vec<&'static str> = ADAPTERS
-        .iter()
-        .filter(|adapter| adapter.destination.is_some())
-        .map(|adapter| adapter.name)
-        .collect();
-    let word = table.word("type", &[STREAM], &later)?;
+    let (built, later): (Vec<_>, Vec<_>) = types().partition(|name| is_built_in(name));
+    let word = table.word("type", &built, &later)?;
     let Some(adapter) = Adapter::named(word) else {
         return Some(Type::Stream);
     };
-    Some(Type::Later(Means {
+    Some(Type::Adapter(Means {
         adapter,
         path: table.path.name("type"),
-        given: Vec::new(),
+        keys: Vec::new(),
+        given: None,
     }))
 }
 
@@ -137,17 +138,40 @@ fn read_kind(found: &Type, table: &Table<'_>) -> Option<Kind> {
                 record: table.raw_text("record").unwrap_or_default(),
             })
         }
-        Type::Later(means) => {
+        Type::Adapter(means) => {
             table.note_kind(kind_of(table, means.adapter));
-            read_adapter(table, means, means.adapter.destination.unwrap_or_default());
+            read_made(means, table).map(Kind::Made)
+        }
+    }
+}
+
+fn read_made(means: &Means, table: &Table<'_>) -> Option<DestinationKind> {
+    let adapter = means.adapter;
+    let values = read_adapter(table, means, adapter.destination.unwrap_or_default());
+    match adapter.make {
+        Some(make) if is_built_in(adapter.name) => make(&values, table.reader),
+        _ => {
+            let built = types().filter(|name| is_built_in(name));
+            let built: Vec<&str> = built.collect();
             table.reader.error(
                 &means.path,
-                format!("type = {:?} is not built in", means.adapter.name),
-                format!("built in: {STREAM:?}"),
+                format!("type = {:?} is not built in", adapter.name),
+                format!("built in: {}", quoted(&built)),
             );
             None
         }
     }
+}
+
+/// Those of everybody: not the test build's.
+fn types() -> impl Iterator<Item = &'static str> {
+    const ALL: &[Adapter] = &ADAPTERS;
+    let adapters = ALL.iter().filter(|adapter| adapter.destination.is_some());
+    std::iter::once(STREAM).chain(adapters.map(|adapter| adapter.name))
+}
+
+fn is_built_in(type_name: &str) -> bool {
+    Sink::of_type(type_name).is_some_and(Sink::is_built_in)
 }
 
 fn read_retention(table: &Table<'_>) -> RawRetention {

@@ -1,15 +1,17 @@
-//! Keys as data: what a table of an adapter may hold, and the checks of each entry alone.
-//!
-//! For adapters that aren't built in nothing is made of the values: that they are right is all.
+//! Keys as data: what a table of an adapter may hold, and the checks of each entry alone. What they
+//! hold is data too (`values`); the readers of kinds make settings of it.
 
 use super::expressions::read_template;
+use super::values::{Value, Values};
 use super::{MAX_SIZE, SHORTEST};
 use crate::config::document::{has_userinfo, names_secret};
 use crate::config::path::Path;
 use crate::config::reader::{Entry, Table};
-use crate::config::secret::{read_entry, read_secret};
+use crate::config::secret::{Secret, read_entry, read_secret};
+use crate::config::settings::Plain;
 use crate::config::shape::Shape;
-use figment::value::Value;
+use figment::value::Value as ConfigValue;
+use std::collections::BTreeMap;
 
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -64,88 +66,94 @@ impl Key {
 }
 
 /// Reads and checks all of them; `given` are those that stand elsewhere (in a connection).
-pub(super) fn read_keys(table: &Table<'_>, keys: &'static [Key], given: &[String]) {
+pub(super) fn read_keys(table: &Table<'_>, keys: &'static [Key], given: &[String]) -> Values {
+    let mut values = Values::of(table.path.clone());
     for key in keys {
         if let Some(example) = key.required
             && !given.iter().any(|name| name == key.name)
         {
             table.require(key.name, example);
         }
-        read_key(table, key);
+        // It is read even if it isn't there: the key is known then.
+        let value = read_key(table, key).filter(|_| table.has(key.name));
+        values.put(key.name, table.path.name(key.name), value);
     }
+    values
 }
 
-fn read_key(table: &Table<'_>, key: &'static Key) {
+fn read_key(table: &Table<'_>, key: &'static Key) -> Option<Value> {
     let name = key.name;
     match key.form {
         Form::Text | Form::File => {
-            if let Some(text) = table.text(name) {
-                check_text(table, name, &text);
-            }
+            let text = table.text(name)?;
+            check_text(table, name, &text);
+            Some(Value::Text(text))
         }
+        // What is rendered for a broker that isn't built in: that it is right is all.
         Form::Template => {
             read_template(table, name, &[]);
+            None
         }
-        Form::Boolean => {
-            table.boolean(name);
-        }
-        Form::Count(least, most) => {
-            table.count(name, least..=most);
-        }
-        Form::Size => {
-            table.size(name, 1..=MAX_SIZE);
-        }
-        Form::Duration => {
-            table.duration(name, SHORTEST);
-        }
+        Form::Boolean => table.boolean(name).map(Value::Boolean),
+        Form::Count(least, most) => table.count(name, least..=most).map(Value::Count),
+        Form::Size => table.size(name, 1..=MAX_SIZE).map(Value::Count),
+        Form::Duration => table.duration(name, SHORTEST).map(Value::Duration),
         Form::Words(words) => {
-            table.word(name, words, &[]);
+            let word = table.word(name, words, &[])?;
+            Some(Value::Text(word.to_owned()))
         }
-        Form::Secret => {
-            read_secret(table, name);
-        }
-        Form::Secrets => {
-            for entry in list(table, name) {
-                entry.note(Shape::Secret);
-                read_entry(entry);
-            }
-        }
+        Form::Secret => read_secret(table, name).map(Value::Secret),
+        Form::Secrets => Some(Value::Secrets(read_secrets(table, name))),
         Form::Url(schemes) => {
-            if let Some(url) = table.text(name) {
-                check_url(table, &table.path.name(name), &url, schemes);
-            }
+            let url = table.text(name)?;
+            check_url(table, &table.path.name(name), &url, schemes);
+            Some(Value::Text(url))
         }
-        Form::Urls(schemes) => read_urls(table, name, schemes),
-        Form::Addresses => read_addresses(table, name),
-        Form::Texts => read_texts(table, name),
-        Form::Properties => read_properties(table, name),
+        Form::Urls(schemes) => Some(Value::Texts(read_urls(table, name, schemes))),
+        Form::Addresses => Some(Value::Texts(read_addresses(table, name))),
+        Form::Texts => Some(Value::Texts(read_texts(table, name))),
+        Form::Properties => Some(Value::Properties(read_properties(table, name))),
         Form::Table(keys) => {
-            if let Some(inner) = table.table(name) {
-                read_keys(&inner, keys, &[]);
-                inner.finish();
-            }
+            let inner = table.table(name)?;
+            Some(Value::Table(read_inner(inner, keys)))
         }
         Form::Tables(keys) => {
-            for inner in table
-                .list(name)
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(Entry::into_table)
-            {
-                read_keys(&inner, keys, &[]);
-                inner.finish();
-            }
+            let entries = table.list(name)?.into_iter();
+            let tables = entries.filter_map(Entry::into_table);
+            let values = tables.map(|inner| read_inner(inner, keys));
+            Some(Value::Tables(values.collect()))
         }
     }
 }
 
-fn read_texts(table: &Table<'_>, name: &'static str) {
+fn read_inner(table: Table<'_>, keys: &'static [Key]) -> Values {
+    let values = read_keys(&table, keys, &[]);
+    table.finish();
+    values
+}
+
+fn read_secrets(table: &Table<'_>, name: &'static str) -> Vec<(Path, Secret)> {
+    let secret = |entry: Entry<'_>| {
+        entry.note(Shape::Secret);
+        let path = entry.path.clone();
+        Some((path, read_entry(entry)?))
+    };
+    list(table, name).into_iter().filter_map(secret).collect()
+}
+
+fn read_texts(table: &Table<'_>, name: &'static str) -> Vec<(Path, String)> {
+    let mut texts = Vec::new();
     for entry in list(table, name) {
-        if entry.as_text().is_some_and(|text| text.is_empty()) {
+        let Some(text) = entry.as_text() else {
+            continue;
+        };
+        if text.is_empty() {
             let help = "write text, or take it out";
             table.reader.error(&entry.path, "this is empty", help);
         }
+        texts.push((entry.path, text));
     }
+    texts
 }
 
 fn check_text(table: &Table<'_>, name: &'static str, text: &str) {
@@ -176,19 +184,22 @@ fn list<'a>(table: &Table<'a>, name: &'static str) -> Vec<Entry<'a>> {
     entries.unwrap_or_default()
 }
 
-fn read_urls(table: &Table<'_>, name: &'static str, schemes: &[&str]) {
+fn read_urls(table: &Table<'_>, name: &'static str, schemes: &[&str]) -> Vec<(Path, String)> {
     table.note(name, || Shape::Text);
+    let mut urls = Vec::new();
     match table.get(name) {
-        Some((_, Value::Array(..))) => {
+        Some((_, ConfigValue::Array(..))) => {
             for entry in list(table, name) {
                 if let Some(url) = entry.as_text() {
                     check_url(table, &entry.path, &url, schemes);
+                    urls.push((entry.path, url));
                 }
             }
         }
-        Some((path, Value::String(..))) => {
+        Some((path, ConfigValue::String(..))) => {
             if let Some(url) = table.text(name) {
                 check_url(table, &path, &url, schemes);
+                urls.push((path, url));
             }
         }
         Some((path, value)) => {
@@ -197,6 +208,7 @@ fn read_urls(table: &Table<'_>, name: &'static str, schemes: &[&str]) {
         }
         None => {}
     }
+    urls
 }
 
 fn check_url(table: &Table<'_>, path: &Path, url: &str, schemes: &[&str]) {
@@ -226,7 +238,8 @@ fn check_url(table: &Table<'_>, path: &Path, url: &str, schemes: &[&str]) {
     }
 }
 
-fn read_addresses(table: &Table<'_>, name: &'static str) {
+fn read_addresses(table: &Table<'_>, name: &'static str) -> Vec<(Path, String)> {
+    let mut addresses = Vec::new();
     for entry in list(table, name) {
         let Some(text) = entry.as_text() else {
             continue;
@@ -243,27 +256,53 @@ fn read_addresses(table: &Table<'_>, name: &'static str) {
                 "write it like \"localhost:9092\"",
             );
         }
+        addresses.push((entry.path, text));
     }
+    addresses
 }
 
-fn read_properties(table: &Table<'_>, name: &'static str) {
+fn read_properties(table: &Table<'_>, name: &'static str) -> BTreeMap<String, Plain> {
+    let mut properties = BTreeMap::new();
     for entry in table.named(name).unwrap_or_default() {
         entry.note(Shape::Plain);
-        match entry.value {
-            Value::String(_, text) if !text.is_empty() && names_secret(entry.name()) => {
+        if let Some(value) = read_plain(table, &entry) {
+            properties.insert(entry.name().to_owned(), value);
+        }
+    }
+    properties
+}
+
+fn read_plain(table: &Table<'_>, entry: &Entry<'_>) -> Option<Plain> {
+    let value = match entry.value {
+        ConfigValue::String(_, text) => {
+            if !text.is_empty() && names_secret(entry.name()) {
                 table.reader.warn(
                     &entry.path,
                     "a plain-text secret: whoever can read this file has it",
                     "take it out of the properties: `sasl` and `tls` take secrets",
                 );
             }
-            Value::String(..) | Value::Num(..) | Value::Bool(..) => {}
-            value => table.reader.wrong_type(
-                &entry.path,
-                value,
-                "text, a number, true or false",
-                "\"…\"",
-            ),
+            Plain::Text(text.clone())
         }
+        ConfigValue::Bool(_, value) => Plain::Boolean(*value),
+        ConfigValue::Num(_, number) => match number.to_f64() {
+            Some(number) => Plain::Fraction(number),
+            None => Plain::Whole(read_whole(table, entry)?),
+        },
+        value => {
+            let wanted = "text, a number, true or false";
+            table.reader.wrong_type(&entry.path, value, wanted, "\"…\"");
+            return None;
+        }
+    };
+    Some(value)
+}
+
+fn read_whole(table: &Table<'_>, entry: &Entry<'_>) -> Option<i64> {
+    let number = entry.value.to_i128();
+    let number = number.and_then(|number| i64::try_from(number).ok());
+    if number.is_none() {
+        table.reader.out_of_range(&entry.path, i64::MIN, i64::MAX);
     }
+    number
 }

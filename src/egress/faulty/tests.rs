@@ -53,6 +53,7 @@ fn letters(attempted: &Attempted) -> String {
         Verdict::Reject { .. } => 'j',
         Verdict::Unknown { .. } => 'u',
         Verdict::Fatal { .. } => 'f',
+        Verdict::Pause { .. } => 'p',
     };
     attempted.verdicts.iter().map(letter).collect()
 }

@@ -2,6 +2,7 @@
 //! by a reload while the gateway runs.
 
 use super::super::explain;
+use super::webhook_options;
 use super::{
     MAX_SEGMENT_BYTES, MIN_DEAD_LETTER_SEGMENT_BYTES, free_space, min_segment_bytes, seed,
 };
@@ -11,7 +12,7 @@ use crate::config::settings::{self, Destination, DestinationKind};
 use crate::egress::stream::{
     JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
 };
-use crate::egress::{DeadLetterLog, Egress, NameBook};
+use crate::egress::{DeadLetterLog, Egress, NameBook, Webhook};
 use crate::journal::{self, LaneState, SettleGroup, Shared, SinkMarks};
 use crate::log::disk::Disk;
 use crate::log::{LogKind, Sizes};
@@ -34,6 +35,20 @@ pub struct Held {
     deliveries: Vec<DeliveryId>,
     outcome: Outcome,
     marks: SinkMarks,
+}
+
+impl Held {
+    /// Of a sink that nobody reads back.
+    const fn nothing() -> Self {
+        Self {
+            deliveries: Vec::new(),
+            outcome: Outcome::Delivered,
+            marks: SinkMarks {
+                sink: 0,
+                dead_letters: 0,
+            },
+        }
+    }
 }
 
 impl Site {
@@ -100,14 +115,25 @@ impl Site {
                 let timeout = Some(spec.lane.timeout);
                 let faulty = faulty::Faulty::to_file(script, KeyOrder::OneAtATime, timeout, record)
                     .map_err(|e| format!("{}: {}: {e}", spec.name, record.display()))?;
-                let nothing = Held {
-                    deliveries: Vec::new(),
-                    outcome: Outcome::Delivered,
-                    marks: SinkMarks::default(),
-                };
-                Ok((Egress::Faulty(faulty), None, nothing))
+                Ok((Egress::Faulty(faulty), None, Held::nothing()))
+            }
+            DestinationKind::Webhook(hook) => {
+                let webhook = self.webhook(hook, spec)?;
+                Ok((Egress::Webhook(webhook), None, Held::nothing()))
+            }
+            DestinationKind::Kafka(_) | DestinationKind::Rabbitmq(_) | DestinationKind::Grpc(_) => {
+                Err(format!("{}: its type is not built in", spec.name))
             }
         }
+    }
+
+    fn webhook(&self, hook: &settings::Webhook, spec: &Destination) -> Result<Webhook, String> {
+        let options = webhook_options(hook, spec.lane.timeout);
+        let names = Arc::clone(&self.names);
+        let gateway = self.started.gateway.name.clone();
+        let name: Arc<str> = spec.name.as_str().into();
+        Webhook::new(&options, names, name, gateway, self.clock.clone())
+            .map_err(|e| format!("{}: {e}", spec.name))
     }
 
     fn stream(

@@ -237,13 +237,20 @@ fn close(running: Running<'_>, name: &str, steps: &mut Steps) -> Result<(), Refu
 /// Whether what is owed to one may go to the other.
 fn is_same_place(before: &DestinationKind, after: &DestinationKind) -> bool {
     match (before, after) {
-        (DestinationKind::Stream { .. }, DestinationKind::Stream { .. }) => true,
+        (DestinationKind::Stream { .. }, DestinationKind::Stream { .. })
+        // Brokers and URLs are addresses: which cluster or service they lead to only their owner knows.
+        | (DestinationKind::Kafka(_), DestinationKind::Kafka(_))
+        | (DestinationKind::Webhook(_), DestinationKind::Webhook(_))
+        | (DestinationKind::Grpc(_), DestinationKind::Grpc(_)) => true,
+        (DestinationKind::Rabbitmq(before), DestinationKind::Rabbitmq(after)) => {
+            before.virtual_host() == after.virtual_host()
+                && before.exchange_name() == after.exchange_name()
+        }
         #[cfg(feature = "faults")]
         (
             DestinationKind::Faulty { record: before, .. },
             DestinationKind::Faulty { record: after, .. },
         ) => before == after,
-        #[cfg(feature = "faults")]
         _ => false,
     }
 }
@@ -252,6 +259,14 @@ fn is_same_place(before: &DestinationKind, after: &DestinationKind) -> bool {
 fn place(kind: &DestinationKind) -> String {
     match kind {
         DestinationKind::Stream { .. } => "a stream".to_owned(),
+        DestinationKind::Kafka(_) => "a Kafka cluster".to_owned(),
+        DestinationKind::Rabbitmq(rabbitmq) => format!(
+            "the exchange {:?} of the virtual host {:?}",
+            rabbitmq.exchange_name(),
+            rabbitmq.virtual_host()
+        ),
+        DestinationKind::Webhook(_) => "a webhook".to_owned(),
+        DestinationKind::Grpc(_) => "a gRPC service".to_owned(),
         #[cfg(feature = "faults")]
         DestinationKind::Faulty { record, .. } => {
             format!("a faulty destination with the record {}", record.display())

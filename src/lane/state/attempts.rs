@@ -150,12 +150,12 @@ impl Lane {
                     After::Retry(now.plus(policy.max))
                 }
             },
-            // The lane has stopped; when it is resumed there is nothing to wait for.
-            Verdict::Fatal { .. } => After::Retry(now),
+            // The lane tries nothing; when it is resumed there is nothing to wait for.
+            Verdict::Fatal { .. } | Verdict::Pause { .. } => After::Retry(now),
             Verdict::Retry { .. } | Verdict::Unknown { .. } | Verdict::Delivered => {
                 self.counts.retries += 1;
                 retry.in_doubt |= matches!(verdict, Verdict::Unknown { .. });
-                match retry.next_try(&policy, now, &mut self.rng) {
+                match retry.next_try(&policy, now, verdict.after(), &mut self.rng) {
                     Some(due) => After::Retry(due),
                     // Exactly once: what may have been applied is never called undelivered.
                     None if self.mode == Mode::Strict && retry.in_doubt => {
@@ -309,7 +309,7 @@ impl Lane {
     fn note_error(&mut self, of: &Delivery, verdict: &Verdict, wall: Wall) -> Arc<str> {
         let reason: &Arc<str> = match verdict {
             Verdict::Delivered => return Arc::from(""),
-            Verdict::Retry { reason } => reason,
+            Verdict::Retry { reason, .. } => reason,
             Verdict::Reject { reason } => {
                 self.counts.rejected += 1;
                 reason
@@ -320,6 +320,10 @@ impl Lane {
             }
             Verdict::Fatal { reason } => {
                 self.control.stopped = Some(shorten(reason));
+                reason
+            }
+            Verdict::Pause { reason } => {
+                self.control.paused = true;
                 reason
             }
         };

@@ -1,0 +1,35 @@
+//! What the file says of a service, as its client is told. Pure.
+
+use crate::config::settings::{self, Tls};
+use crate::egress::{TlsOptions, WebhookFormat, WebhookOptions};
+use std::time::Duration;
+
+/// `timeout`: of one attempt.
+pub fn webhook_options(hook: &settings::Webhook, timeout: Duration) -> WebhookOptions {
+    let secrets = hook.secrets.iter();
+    WebhookOptions {
+        url: hook.url.expose().to_owned(),
+        tls: tls_options(hook.tls.as_ref()),
+        secrets: secrets.map(|secret| secret.expose().to_owned()).collect(),
+        format: match hook.format {
+            settings::WebhookFormat::Binary => WebhookFormat::Binary,
+            settings::WebhookFormat::Structured => WebhookFormat::Structured,
+            settings::WebhookFormat::Raw => WebhookFormat::Raw,
+        },
+        headers: hook.headers.clone(),
+        concurrency: hook.concurrency,
+        timeout,
+    }
+}
+
+fn tls_options(tls: Option<&Tls>) -> TlsOptions {
+    let Some(tls) = tls else {
+        return TlsOptions::default();
+    };
+    let identity = tls.identity.as_ref();
+    TlsOptions {
+        ca: tls.ca.clone(),
+        identity: identity.map(|it| (it.cert.clone(), it.key.expose().into())),
+        server_name: tls.server_name.clone(),
+    }
+}

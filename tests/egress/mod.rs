@@ -1,0 +1,46 @@
+//! The contract of destinations: what each kind must hold, on its real server, through the real gateway
+//! process. One file a scenario, one a kind's harness.
+//!
+//! A new kind writes a `Harness` and one line `contract!`. What its server can't be made to do it says with a
+//! reason, which is printed.
+
+mod confirm;
+mod credentials;
+mod faulty;
+mod harness;
+mod odd_bytes;
+mod order;
+mod oversize;
+mod partial;
+mod reconnect;
+mod reject;
+mod retry;
+mod shutdown;
+mod start;
+mod stream;
+mod unknown;
+mod world;
+
+macro_rules! contract {
+    ($kind:ident, $harness:ty) => {
+        contract!($kind, $harness: confirm credentials odd_bytes order oversize partial reconnect reject
+            retry shutdown start unknown);
+    };
+    ($kind:ident, $harness:ty: $($scenario:ident)*) => {
+        mod $kind {
+            $(
+                #[test]
+                fn $scenario() {
+                    let name = concat!("egress::", stringify!($kind), "::", stringify!($scenario));
+                    super::super::world::hold::<$harness>(name, super::super::$scenario::holds);
+                }
+            )*
+        }
+    };
+}
+
+mod kinds {
+    contract!(stream, super::super::stream::Stream);
+    #[cfg(feature = "faults")]
+    contract!(faulty, super::super::faulty::Faulty);
+}

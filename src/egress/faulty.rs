@@ -7,8 +7,9 @@ mod tests;
 
 pub use script::{Script, ScriptError};
 
-use super::{Attempted, KeyOrder, Verdict};
+use super::{Attempted, KeyOrder, Shape, Verdict};
 use crate::message::{Delivery, DeliveryId, Epoch};
+use bytes::Bytes;
 use script::{Action, Rule};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Debug)]
 pub struct Faulty {
     key_order: KeyOrder,
-    rest: Duration,
+    shape: Shape,
     state: Arc<Mutex<State>>,
 }
 
@@ -37,6 +38,8 @@ struct State {
     met: Vec<u64>,
     /// Attempts of each delivery that a rule with `first` asked for.
     attempts: HashMap<DeliveryId, u64>,
+    /// Of one that is pipelined: keys that failed in calls that haven't returned, how often.
+    failing: HashMap<Bytes, u64>,
     received: Received,
 }
 
@@ -111,11 +114,12 @@ impl Faulty {
             script,
             timeout,
             attempts: HashMap::new(),
+            failing: HashMap::new(),
             received,
         };
         Self {
             key_order,
-            rest: Duration::ZERO,
+            shape: Shape::BULK,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -125,15 +129,14 @@ impl Faulty {
         self.key_order
     }
 
-    /// Its lane rests between batches, as that of a stream does.
     #[must_use]
-    pub fn resting(self, rest: Duration) -> Self {
-        Self { rest, ..self }
+    pub fn shaped(self, shape: Shape) -> Self {
+        Self { shape, ..self }
     }
 
     #[must_use]
-    pub const fn rest(&self) -> Duration {
-        self.rest
+    pub const fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// From now on it behaves by another script.
@@ -165,13 +168,34 @@ impl Faulty {
             strict,
             timeout: self.state().timeout,
         };
-        let decisions = self.state().decide_all(deliveries, asked);
-        match decisions.iter().map(|decision| decision.wait).max() {
-            None => {}
-            Some(Wait::Ever) => std::future::pending().await,
-            Some(Wait::For(wait)) => sleep(wait).await,
+        if asked.is_pipelined() {
+            return self.deliver_in_turn(deliveries, asked).await;
         }
+        let decisions = self.state().decide_all(deliveries, asked);
+        wait(&decisions).await;
         self.conclude(deliveries, decisions)
+    }
+
+    /// What is applied is applied when the call begins. Until it returns later calls apply nothing
+    /// of a key that failed in it.
+    async fn deliver_in_turn(&self, deliveries: &[Delivery], asked: Asked) -> Attempted {
+        let decisions = self.state().decide_all(deliveries, asked);
+        let failed: Vec<Bytes> = deliveries
+            .iter()
+            .zip(&decisions)
+            .filter(|(_, decision)| decision.breaks_order())
+            .filter_map(|(delivery, _)| key_of(delivery).cloned())
+            .collect();
+        for key in &failed {
+            *self.state().failing.entry(key.clone()).or_default() += 1;
+        }
+        let waits = decisions.clone();
+        let attempted = self.conclude(deliveries, decisions);
+        wait(&waits).await;
+        for key in &failed {
+            self.state().has_returned(key);
+        }
+        attempted
     }
 
     /// The same without waiting, for simulations: what would hang has no known outcome.
@@ -209,6 +233,12 @@ impl Faulty {
     }
 }
 
+impl Asked {
+    fn is_pipelined(self) -> bool {
+        self.key_order == KeyOrder::Pipelined && !self.strict
+    }
+}
+
 impl State {
     fn decide_all(&mut self, deliveries: &[Delivery], asked: Asked) -> Vec<Decision> {
         let mut decisions: Vec<Decision> = Vec::with_capacity(deliveries.len());
@@ -216,11 +246,13 @@ impl State {
         let mut failed_keys = Vec::new();
         let mut failed = false;
         for delivery in deliveries {
-            let key = delivery.key().filter(|_| delivery.is_ordered());
+            let key = key_of(delivery);
+            let failed_before = |key| failed_keys.contains(&key);
             let follows = match (asked.strict, asked.key_order) {
                 (true, _) => failed,
-                (false, KeyOrder::PrefixPerKey) => {
-                    key.is_some_and(|key| failed_keys.contains(&key))
+                (false, KeyOrder::PrefixPerKey) => key.is_some_and(failed_before),
+                (false, KeyOrder::Pipelined) => {
+                    key.is_some_and(|key| failed_before(key) || self.failing.contains_key(key))
                 }
                 (false, KeyOrder::OneAtATime) => false,
             };
@@ -229,13 +261,25 @@ impl State {
             } else {
                 self.decide(delivery).within(asked.timeout)
             };
-            if decision.verdict != Verdict::Delivered {
-                failed = true;
-                failed_keys.extend(key);
-            }
+            failed |= decision.verdict != Verdict::Delivered;
+            let holds = match asked.is_pipelined() {
+                true => decision.breaks_order(),
+                false => decision.verdict != Verdict::Delivered,
+            };
+            failed_keys.extend(key.filter(|_| holds));
             decisions.push(decision);
         }
         decisions
+    }
+
+    /// A call in which this key failed has returned.
+    fn has_returned(&mut self, key: &Bytes) {
+        if let Some(calls) = self.failing.get_mut(key) {
+            *calls -= 1;
+            if *calls == 0 {
+                self.failing.remove(key);
+            }
+        }
     }
 
     fn decide(&mut self, delivery: &Delivery) -> Decision {
@@ -292,6 +336,11 @@ impl Decision {
             applied: false,
             wait: Wait::For(Duration::ZERO),
         }
+    }
+
+    /// Whether a later one of the key would overtake it.
+    fn breaks_order(&self) -> bool {
+        !self.applied && !matches!(self.verdict, Verdict::Reject { .. })
     }
 
     /// What takes longer than an attempt may has no known outcome; here it isn't applied.
@@ -378,9 +427,18 @@ impl Receipt {
     }
 }
 
-async fn sleep(wait: Duration) {
-    if wait > Duration::ZERO {
-        tokio::time::sleep(wait).await;
+/// The key whose order holds for it.
+fn key_of(delivery: &Delivery) -> Option<&Bytes> {
+    delivery.key().filter(|_| delivery.is_ordered())
+}
+
+/// As long as the slowest takes.
+async fn wait(decisions: &[Decision]) {
+    match decisions.iter().map(|decision| decision.wait).max() {
+        None => {}
+        Some(Wait::Ever) => std::future::pending().await,
+        Some(Wait::For(wait)) if wait.is_zero() => {}
+        Some(Wait::For(wait)) => tokio::time::sleep(wait).await,
     }
 }
 

@@ -15,7 +15,7 @@ pub use dial::TlsOptions;
 
 pub use names::{DeliveryNames, NameBook, Names};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
-pub use verdict::{KeyOrder, Verdict};
+pub use verdict::{KeyOrder, Shape, Verdict};
 pub use webhook::{Webhook, WebhookFormat, WebhookOptions};
 
 use crate::message::{Delivery, Position};
@@ -61,16 +61,23 @@ impl Egress {
         }
     }
 
-    /// How long a lane may rest after it began a batch, for the next one to grow, where nobody waits
-    /// for the outcome. A stream syncs the disk that the journal is on, and pays for each batch
-    /// what it pays for a hundred records.
+    /// How a lane batches for it. A stream syncs the disk that the journal is on, and pays for each
+    /// batch what it pays for a hundred records.
     #[must_use]
-    pub const fn rest(&self) -> Duration {
+    pub fn shape(&self) -> Shape {
         match self {
-            Self::Stream(_) => Duration::from_millis(2),
-            Self::Webhook(_) | Self::Nowhere => Duration::ZERO,
+            Self::Stream(_) => Shape {
+                rest: Duration::from_millis(2),
+                ..Shape::BULK
+            },
+            Self::Webhook(webhook) => Shape {
+                batch_count: 1,
+                flights: webhook.concurrency(),
+                ..Shape::BULK
+            },
+            Self::Nowhere => Shape::BULK,
             #[cfg(any(test, feature = "faults"))]
-            Self::Faulty(faulty) => faulty.rest(),
+            Self::Faulty(faulty) => faulty.shape(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a destination says of one attempt, and what it promises about order.
+//! What a destination says of one attempt, what it promises about order, and how it likes batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,4 +91,34 @@ pub enum KeyOrder {
     /// applies none of that key's later ones in the batch and says `Retry` of them. Only one
     /// batch is in flight.
     PrefixPerKey,
+    /// It keeps the order of a key over calls: many of one key may be in flight, in several
+    /// batches. A call hands its whole batch over before it waits for anything: the first poll of
+    /// one call ends before the next call begins, in journal order. Of a key whose delivery it
+    /// neither applied nor rejected it applies none of the later ones in calls that began before it
+    /// returned that verdict, and says `Retry` or `Unknown` of them, too. A reject holds nothing.
+    /// What of a strict lane is sent is one batch at a time, as with `PrefixPerKey`.
+    Pipelined,
+}
+
+/// What batches a destination is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub batch_count: usize,
+    /// One delivery may be larger.
+    pub batch_bytes: u64,
+    /// Batches at once, where order allows it.
+    pub flights: usize,
+    /// How long a lane may rest after it began a batch, for the next one to grow, where nobody
+    /// waits for the outcome.
+    pub rest: Duration,
+}
+
+impl Shape {
+    /// Large batches, few at once.
+    pub const BULK: Self = Self {
+        batch_count: 1024,
+        batch_bytes: 4 << 20,
+        flights: 4,
+        rest: Duration::ZERO,
+    };
 }

@@ -313,7 +313,7 @@ impl Opener<'_> {
         let words = on_reject_of(&self.settings.routes, &lane.name, &self.catalog.routes);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
         Ok(OpenDestination {
-            lane: lane_settings(lane.id, spec, mode, egress.key_order(), words),
+            lane: lane_settings(lane.id, spec, mode, &egress, words),
             name: lane.name.as_str().into(),
             backlog_bytes: backlog,
             dead_letters_max_bytes: dead_max,

@@ -13,11 +13,16 @@ use super::settings::LaneSettings;
 use super::state::{BatchId, DeadLetter, Lane, Wanted};
 use super::view::{LaneState, LaneView};
 use crate::clock::{Clock, Mono};
-use crate::egress::{Attempted, Egress, Verdict};
+use crate::egress::{Attempted, Egress, KeyOrder, Verdict};
 use crate::faults::Faults;
 use crate::message::{Ack, Delivery, DeliveryId};
 use crate::spans::Spans;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -77,6 +82,7 @@ impl LaneHandle {
             shown_at: None,
             changed: true,
             tasks: JoinSet::new(),
+            in_turn: FuturesUnordered::new(),
             disk: Disk::Idle,
             read_last: false,
             burying: false,
@@ -124,6 +130,9 @@ struct Driver<F, D> {
     /// Since it was shown.
     changed: bool,
     tasks: JoinSet<Done>,
+    /// Calls to a destination that keeps their order: driven here, so that what one says is known
+    /// before the next begins.
+    in_turn: FuturesUnordered<Attempt>,
     disk: Disk,
     /// The feed's last disk operation was a read: then it is the other's turn.
     read_last: bool,
@@ -145,6 +154,8 @@ enum Disk {
     Taking,
     Reading,
 }
+
+type Attempt = BoxFuture<'static, (BatchId, Attempted)>;
 
 /// What a task that the driver started brings back.
 enum Done {
@@ -202,6 +213,9 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
             while let Some(done) = self.tasks.try_join_next() {
                 self.finish(done.map_err(panicked)?)?;
             }
+            while let Some(Some((id, attempted))) = self.in_turn.next().now_or_never() {
+                self.attempted(id, attempted);
+            }
         }
     }
 
@@ -217,7 +231,7 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
             }
             self.feed_lane();
             self.read_again(now);
-            self.start_batches(now);
+            self.start_batches(now).await;
             self.bury();
             if !self.settle().await? {
                 return Ok(());
@@ -225,27 +239,49 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         }
     }
 
-    fn start_batches(&mut self, now: Mono) {
+    async fn start_batches(&mut self, now: Mono) {
         if self.rest_until.is_some_and(|until| now < until) {
             return;
         }
         self.rest_until = None;
         while let Some(batch) = self.lane.next_batch(now, self.clock.wall()) {
             self.changed = true;
-            let rest = self.egress.rest();
+            let rest = self.egress.shape().rest;
             self.rest_until = (!rest.is_zero()).then(|| now.plus(rest));
             let egress = Arc::clone(&self.egress);
             let (clock, times) = (self.clock.clone(), Arc::clone(self.lane.times()));
             let (deliveries, span) = self.spans.attempt(&batch.deliveries, &self.name);
-            self.tasks.spawn(async move {
+            let attempt = async move {
                 let begun = clock.micros();
                 let attempted = egress.deliver(&deliveries, batch.strict).await;
                 let took = clock.micros().saturating_sub(begun);
                 times.attempt.record(took);
                 span.end(attempted.verdicts.iter().map(Verdict::failure));
-                Done::Attempted(batch.id, attempted)
-            });
+                (batch.id, attempted)
+            };
+            if self.egress.key_order() == KeyOrder::Pipelined {
+                self.begin_in_turn(Box::pin(attempt)).await;
+            } else {
+                let done = attempt.map(|(id, attempted)| Done::Attempted(id, attempted));
+                self.tasks.spawn(done);
+            }
         }
+    }
+
+    /// Polls a call once, which hands its batch over: `KeyOrder::Pipelined`.
+    async fn begin_in_turn(&mut self, mut attempt: Attempt) {
+        let first = poll_fn(|context| Poll::Ready(attempt.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready((id, attempted)) => self.attempted(id, attempted),
+            Poll::Pending => self.in_turn.push(attempt),
+        }
+    }
+
+    fn attempted(&mut self, id: BatchId, attempted: Attempted) {
+        let (now, wall) = (self.clock.mono(), self.clock.wall());
+        self.changed = true;
+        self.marks.stream = attempted.mark.or(self.marks.stream);
+        self.lane.outcome(id, attempted.verdicts, now, wall);
     }
 
     /// Hands over what the lane settled; false if that was nothing.
@@ -336,13 +372,10 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     }
 
     fn finish(&mut self, done: Done) -> Result<(), DriverError> {
-        let (now, wall) = (self.clock.mono(), self.clock.wall());
+        let wall = self.clock.wall();
         self.changed = true;
         match done {
-            Done::Attempted(id, attempted) => {
-                self.marks.stream = attempted.mark.or(self.marks.stream);
-                self.lane.outcome(id, attempted.verdicts, now, wall);
-            }
+            Done::Attempted(id, attempted) => self.attempted(id, attempted),
             Done::Taken(taken) => {
                 (self.disk, self.read_last) = (Disk::Idle, false);
                 self.offer(taken?);
@@ -417,6 +450,9 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         tokio::select! {
             command = self.inbox.recv() => command.map_or(Event::Abandoned, Event::Command),
             Some(done) = self.tasks.join_next() => Event::Done(done),
+            Some((id, attempted)) = self.in_turn.next() => {
+                Event::Done(Ok(Done::Attempted(id, attempted)))
+            }
             () = self.feed.more(), if self.level => Event::More,
             () = timer => Event::Timer,
         }
@@ -449,7 +485,10 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         let Some(end) = self.end_at else { return false };
         let left = end.since(self.clock.mono());
         let fed = self.level || self.lane.room().is_none();
-        let idle = self.tasks.is_empty() && fed && self.time_to_work().is_none_or(|t| t > left);
+        let idle = self.tasks.is_empty()
+            && self.in_turn.is_empty()
+            && fed
+            && self.time_to_work().is_none_or(|t| t > left);
         idle || left.is_zero()
     }
 

@@ -1,7 +1,7 @@
 //! What a lane is told when it is made.
 
 use super::RetryPolicy;
-use crate::egress::KeyOrder;
+use crate::egress::{KeyOrder, Shape};
 use crate::message::{LaneId, RouteId};
 use std::collections::HashMap;
 
@@ -72,6 +72,7 @@ pub struct Limits {
 }
 
 impl Limits {
+    pub const MAX_MEMORY_COUNT: usize = 32_768;
     pub const MAX_KEYS: usize = 16_384;
     pub const MAX_RETRYING: usize = 16_384;
     pub const MAX_PARKED_BYTES: u64 = 24 * 1024 * 1024;
@@ -82,17 +83,28 @@ impl Limits {
     pub(super) const QUEUE_PER_KEY: usize = 64;
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// Those of a lane whose destination likes its batches so. There is room for one batch more
+    /// than can be in flight, and for what is read again.
+    #[must_use]
+    pub fn of(shape: Shape) -> Self {
+        let batches = shape.flights.saturating_add(1);
+        let memory = shape.batch_count.saturating_mul(batches);
         Self {
-            batch_count: 1024,
-            batch_bytes: 4 * 1024 * 1024,
-            flights: 4,
-            memory_count: 8192,
+            batch_count: shape.batch_count,
+            batch_bytes: shape.batch_bytes,
+            flights: shape.flights,
+            memory_count: (memory + memory / 3).clamp(8192, Self::MAX_MEMORY_COUNT),
             memory_bytes: 16 * 1024 * 1024,
             keys: Self::MAX_KEYS,
             retrying: Self::MAX_RETRYING,
             parked_bytes: Self::MAX_PARKED_BYTES,
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(Shape::BULK)
     }
 }

@@ -147,6 +147,9 @@ enum Why {
 }
 
 /// One key's deliveries: those in flight are before `queue`, `queue` is before `held`.
+///
+/// With `KeyOrder::Pipelined` one that failed may be before others that are still in flight. Then
+/// `retry` is of the first that failed, and until it is settled it is tried alone.
 #[derive(Debug, Default)]
 struct Key {
     queue: VecDeque<Delivery>,
@@ -376,23 +379,33 @@ impl Lane {
     /// Brings a key to where it belongs after a change: among the ready, among those to be
     /// read, or away.
     fn refresh(&mut self, hash: u64) {
-        let many = self.settings.key_order == KeyOrder::PrefixPerKey;
+        let (many, pipelined) = (
+            self.settings.key_order != KeyOrder::OneAtATime,
+            self.is_pipelined(),
+        );
         let Some(key) = self.keys.get_mut(&hash) else {
             return;
         };
-        if key.phase != Phase::Open || key.reading > 0 || (key.in_flight > 0 && !many) {
+        // It is looked at again when the flight ends, the read returns, or the timer fires.
+        let waits = key.in_flight > 0 && (!many || (pipelined && key.retry.is_some()));
+        if key.phase != Phase::Open || key.reading > 0 || key.wanted || waits {
             return;
         }
         if let Some(first) = key.queue.front() {
             self.ready.insert(first.at, Turn::Key(hash));
-        } else if key.in_flight > 0 || key.wanted {
-            // It is looked at again when the flight ends or the read returns.
         } else if !key.held.is_empty() {
-            key.wanted = true;
-            self.wants.push_back(Want::Key(hash));
-        } else {
+            if key.in_flight == 0 || pipelined {
+                key.wanted = true;
+                self.wants.push_back(Want::Key(hash));
+            }
+        } else if key.in_flight == 0 {
             self.keys.remove(&hash);
         }
+    }
+
+    /// Whether a key may have deliveries in several flights.
+    fn is_pipelined(&self) -> bool {
+        self.mode == Mode::Keyed && self.settings.key_order == KeyOrder::Pipelined
     }
 
     fn settle(&mut self, at: DeliveryId, size_bytes: u32, outcome: Outcome) {

@@ -4,7 +4,7 @@
 use super::model::{Check, Model};
 use super::shape::Shape;
 use super::stats::Stats;
-use causeway::clock::{Clock, Wall};
+use causeway::clock::Clock;
 use causeway::egress::DeadLetterLog;
 use causeway::egress::stream::StreamDestination;
 use causeway::egress::{KeyOrder, Verdict};
@@ -33,13 +33,21 @@ pub struct Destination {
     pub failures: u8,
 }
 
+struct Flight {
+    batch: Batch,
+    /// Of a machine that keeps the order of what it is sent: what it did, and whether that holds
+    /// later ones.
+    decided: Option<Vec<(Verdict, bool)>>,
+}
+
 pub struct SimLane {
     pub id: LaneId,
     pub lane: Lane,
     pub feed: LaneFeed,
     pub exit: Exit,
     pub dead_letters: DeadLetterLog,
-    flights: Vec<Batch>,
+    /// In the order in which they began.
+    flights: Vec<Flight>,
     settlements: Vec<Settlement>,
     marks: SinkMarks,
     /// It ended until the next start, and why.
@@ -217,7 +225,10 @@ impl SimLane {
             .next_batch(around.clock.mono(), around.clock.wall())
         {
             around.note(self.id, "tries", batch.deliveries.iter().map(|d| d.at));
-            self.flights.push(batch);
+            self.flights.push(Flight {
+                batch,
+                decided: None,
+            });
         }
         self.listen(around)
     }
@@ -230,11 +241,13 @@ impl SimLane {
             return Ok(());
         }
         let i = around.rng.usize(..self.flights.len());
-        let batch = self.flights.swap_remove(i);
-        let verdicts = match &mut self.exit {
-            Exit::Nowhere => return Err("the door's lane tries to deliver".into()),
-            Exit::Machine => attempt(self.id, &batch, around)?,
-            Exit::Stream(_) => self.append(&batch, around)?,
+        self.decide_in_turn(self.flights.len(), around)?;
+        let Flight { batch, decided } = self.flights.remove(i);
+        let verdicts = match (&mut self.exit, decided) {
+            (Exit::Nowhere, _) => return Err("the door's lane tries to deliver".into()),
+            (Exit::Machine, Some(decided)) => decided.into_iter().map(|(v, _)| v).collect(),
+            (Exit::Machine, None) => attempt(self.id, &batch, around)?,
+            (Exit::Stream(_), _) => self.append(&batch, around)?,
         };
         for (verdict, delivery) in verdicts.iter().zip(batch.deliveries.iter()) {
             around.note(self.id, &format!("hears {verdict:?} of"), [delivery.at]);
@@ -248,6 +261,47 @@ impl SimLane {
         }
         let (mono, wall) = (around.clock.mono(), around.clock.wall());
         self.lane.outcome(batch.id, verdicts, mono, wall);
+        Ok(())
+    }
+
+    /// A machine that keeps the order of what it is sent takes the first batches that are on their
+    /// way.
+    fn decide_in_turn(&mut self, count: usize, around: &mut Around<'_>) -> Check {
+        let keeps = around.shape.key_order == KeyOrder::Pipelined;
+        if !keeps || !matches!(self.exit, Exit::Machine) {
+            return Ok(());
+        }
+        for i in 0..count {
+            let (before, rest) = self.flights.split_at_mut(i);
+            let flight = &mut rest[0];
+            if flight.decided.is_some() {
+                continue;
+            }
+            let before = before
+                .iter()
+                .filter_map(|f| Some((&f.batch, f.decided.as_ref()?)));
+            let before = before.flat_map(|(b, decided)| b.deliveries.iter().zip(decided));
+            let mut failed: Vec<&Delivery> = before
+                .filter(|(_, (_, holds))| *holds)
+                .map(|(delivery, _)| delivery)
+                .collect();
+            let mut decided = Vec::new();
+            for delivery in flight.batch.deliveries.iter() {
+                let follows = failed.iter().any(|f| same_order(f, delivery));
+                let (verdict, holds) = if follows {
+                    (Verdict::retry("not tried"), true)
+                } else {
+                    judge(self.id, delivery, around)?
+                };
+                if holds {
+                    failed.push(delivery);
+                } else if verdict != Verdict::Delivered {
+                    around.model.passed.insert(delivery.at);
+                }
+                decided.push((verdict, holds));
+            }
+            flight.decided = Some(decided);
+        }
         Ok(())
     }
 
@@ -344,9 +398,12 @@ impl SimLane {
     /// The gateway's process dies; what was sent may arrive all the same.
     pub fn crash(&mut self, around: &mut Around<'_>) -> Check {
         if matches!(self.exit, Exit::Machine) && !around.destination.hangs {
-            for batch in std::mem::take(&mut self.flights) {
-                if around.rng.bool() {
-                    attempt(self.id, &batch, around)?;
+            let arrive = around.rng.usize(..=self.flights.len());
+            self.decide_in_turn(arrive, around)?;
+            for flight in std::mem::take(&mut self.flights) {
+                let in_turn = around.shape.key_order == KeyOrder::Pipelined;
+                if !in_turn && around.rng.bool() {
+                    attempt(self.id, &flight.batch, around)?;
                 }
             }
         }
@@ -356,19 +413,18 @@ impl SimLane {
 
 /// What another machine does with a batch.
 fn attempt(lane: LaneId, batch: &Batch, around: &mut Around<'_>) -> Check<Vec<Verdict>> {
-    let wall = around.clock.wall();
     let mut failed: Vec<&Delivery> = Vec::new();
     let mut verdicts = Vec::new();
     for delivery in batch.deliveries.iter() {
         let follows = match around.shape.key_order {
             _ if batch.strict => !failed.is_empty(),
             KeyOrder::PrefixPerKey => failed.iter().any(|f| same_order(f, delivery)),
-            KeyOrder::OneAtATime => false,
+            KeyOrder::OneAtATime | KeyOrder::Pipelined => false,
         };
         let verdict = if follows {
             Verdict::retry("not tried")
         } else {
-            judge(lane, delivery, wall, around)?
+            judge(lane, delivery, around)?.0
         };
         if verdict != Verdict::Delivered {
             failed.push(delivery);
@@ -382,7 +438,9 @@ fn same_order(a: &Delivery, b: &Delivery) -> bool {
     a.is_ordered() && b.is_ordered() && a.key().is_some() && a.key() == b.key()
 }
 
-fn judge(lane: LaneId, delivery: &Delivery, wall: Wall, around: &mut Around<'_>) -> Check<Verdict> {
+/// What it says, and whether later ones of the key would overtake this one.
+fn judge(lane: LaneId, delivery: &Delivery, around: &mut Around<'_>) -> Check<(Verdict, bool)> {
+    let wall = around.clock.wall();
     let fails = around.rng.u8(..100) < around.destination.failures;
     let (verdict, applied) = match around.rng.u8(..20) {
         _ if !fails => (Verdict::Delivered, true),
@@ -397,5 +455,6 @@ fn judge(lane: LaneId, delivery: &Delivery, wall: Wall, around: &mut Around<'_>)
         around.stats.redelivered += u64::from(again);
         around.model.receive(lane, delivery, wall)?;
     }
-    Ok(verdict)
+    let holds = !applied && !matches!(verdict, Verdict::Reject { .. });
+    Ok((verdict, holds))
 }

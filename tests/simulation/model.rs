@@ -110,6 +110,8 @@ pub struct Model {
     pub dropping: [bool; LANES],
     /// A lane said of these that they are dropped. A crash may have undone it: their order is gone.
     dropped: BTreeSet<DeliveryId>,
+    /// A destination that is sent many of a key at once rejected these: later ones went on.
+    pub passed: BTreeSet<DeliveryId>,
 }
 
 impl Model {
@@ -135,6 +137,7 @@ impl Model {
             logs: std::array::from_fn(|_| [Vec::new(), Vec::new()]),
             dropping: [false; LANES],
             dropped: BTreeSet::new(),
+            passed: BTreeSet::new(),
         }
     }
 

@@ -94,11 +94,11 @@ impl Shape {
             }),
             failures: rng.u8(0..60),
             hangs: rng.bool(),
-            key_order: if rng.bool() {
-                KeyOrder::OneAtATime
-            } else {
-                KeyOrder::PrefixPerKey
-            },
+            key_order: [
+                KeyOrder::OneAtATime,
+                KeyOrder::PrefixPerKey,
+                KeyOrder::Pipelined,
+            ][rng.usize(..3)],
             on_reject: if rng.u8(..4) == 0 {
                 OnReject::Block
             } else {

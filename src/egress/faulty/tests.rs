@@ -190,3 +190,38 @@ fn wrong_scripts_are_told_apart() {
         assert!(error.contains(word) && error.contains(script), "{error}");
     }
 }
+
+/// Calls that began before another one returned apply nothing that would overtake what failed in it.
+#[tokio::test]
+async fn pipelined_calls_keep_the_order_of_a_key() {
+    let faulty = faulty(
+        "payload=bad retry first 1; payload=ugly reject",
+        KeyOrder::Pipelined,
+    );
+    let first = [
+        delivery(0, "a", "good"),
+        delivery(1, "a", "bad"),
+        delivery(2, "a", "good"),
+        delivery(3, "b", "ugly"),
+        delivery(4, "b", "good"),
+    ];
+    let second = [delivery(5, "a", "good"), delivery(6, "b", "good")];
+    faulty.follow(
+        "delay 1; payload=bad retry first 1; payload=ugly reject"
+            .parse()
+            .expect("right"),
+    );
+    let (one, two) = tokio::join!(
+        faulty.deliver(&first, false),
+        faulty.deliver(&second, false)
+    );
+    assert_eq!(
+        (letters(&one), letters(&two)),
+        ("DrrjD".into(), "rD".into())
+    );
+    let again = faulty
+        .deliver(&[delivery(1, "a", "bad"), delivery(2, "a", "good")], false)
+        .await;
+    assert_eq!(letters(&again), "DD");
+    assert_eq!(received(&faulty), [0, 4, 6, 1, 2]);
+}

@@ -2,7 +2,7 @@
 //! destination, and of the routes that lead there. Pure.
 
 use crate::config::settings::Destination;
-use crate::egress::KeyOrder;
+use crate::egress::Egress;
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::message::{LaneId, RouteId};
 use crate::routing::{self, RouteSpec};
@@ -13,17 +13,17 @@ pub fn lane_settings(
     lane: LaneId,
     spec: Option<&Destination>,
     mode: Mode,
-    key_order: KeyOrder,
+    egress: &Egress,
     on_reject_of: HashMap<RouteId, OnReject>,
 ) -> LaneSettings {
     LaneSettings {
         lane,
         mode,
-        key_order,
+        key_order: egress.key_order(),
         on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
         on_reject_of,
         retry: spec.map_or_else(RetryPolicy::default, retry),
-        limits: Limits::default(),
+        limits: Limits::of(egress.shape()),
     }
 }
 

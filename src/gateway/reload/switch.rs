@@ -268,7 +268,7 @@ impl House {
         let (mode, changes) = modes_of(&modes);
         let words = on_reject_of(&settings.routes, &spec.name, &catalog.routes);
         Ok(OpenDestination {
-            lane: lane_settings(lane.id, Some(&spec), mode, egress.key_order(), words),
+            lane: lane_settings(lane.id, Some(&spec), mode, &egress, words),
             name: spec.name.as_str().into(),
             backlog_bytes: spec.lane.backlog_bytes,
             dead_letters_max_bytes: spec.lane.dead_letters_max_bytes,

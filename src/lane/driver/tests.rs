@@ -3,8 +3,8 @@ mod turns;
 
 use super::*;
 use crate::clock::Wall;
-use crate::egress::KeyOrder;
 use crate::egress::faulty::{Faulty, Script};
+use crate::egress::{KeyOrder, Shape};
 use crate::lane::{LaneEnded, Limits, Mode, OnReject, RetryPolicy, Room};
 use crate::message::{
     Ack, DiscardReason, Envelope, Epoch, Guarantee, LaneId, Message, MessageId, Outcome, Plan,
@@ -315,7 +315,10 @@ async fn shows(rig: &mut Rig, state: &str) -> LaneView {
 #[tokio::test]
 async fn a_lane_rests_between_batches_that_nobody_waits_for() {
     let faulty = Faulty::in_memory(script(""), KeyOrder::OneAtATime, None);
-    let resting = faulty.resting(Duration::from_secs(3_600));
+    let resting = faulty.shaped(Shape {
+        rest: Duration::from_secs(3_600),
+        ..Shape::BULK
+    });
     let rig = spawn(resting, Limits::default(), Ends::default());
     rig.ends.feed.publish([delivery(0, 0, "first")]);
     rig.ends.feed.wait_for_settled(1).await;
@@ -348,7 +351,11 @@ async fn everything_is_settled_once_and_in_the_order_of_its_key() {
         keys: 8,
         ..Limits::default()
     };
-    for key_order in [KeyOrder::OneAtATime, KeyOrder::PrefixPerKey] {
+    for key_order in [
+        KeyOrder::OneAtATime,
+        KeyOrder::PrefixPerKey,
+        KeyOrder::Pipelined,
+    ] {
         let ends = Ends::default();
         ends.sink.state().room = Some(2);
         ends.feed.inner().lag_percent = 40;

@@ -104,12 +104,45 @@ impl Lane {
             self.settle(delivery.at, delivery.size_bytes, Outcome::Delivered);
         } else if self.control.dropping.is_some() {
             self.judge_while_dropping(delivery, verdict, times);
-        } else if let Some(hash) = key.filter(|hash| self.key_mut(*hash).phase != Phase::Open) {
-            // An earlier one of the batch failed, so the destination didn't apply this one.
-            self.put_back(hash, delivery);
+        } else if let Some(hash) = key.filter(|hash| self.follows_a_failure(*hash, delivery)) {
+            self.judge_follower(hash, delivery, verdict, times);
         } else {
             self.failed(delivery, verdict, key, times);
         }
+    }
+
+    /// Whether another one of its key failed before this one's verdict came.
+    fn follows_a_failure(&mut self, hash: u64, delivery: &Delivery) -> bool {
+        let pipelined = self.is_pipelined();
+        let key = self.key_mut(hash);
+        match &key.retry {
+            Some(retry) if pipelined => retry.at != delivery.at,
+            _ => key.phase != Phase::Open,
+        }
+    }
+
+    /// Where only one batch is in flight the destination didn't apply this one, as an earlier one
+    /// of its batch failed. Where there are several it may even have been before the other.
+    fn judge_follower(&mut self, hash: u64, delivery: &Delivery, verdict: Verdict, times: Times) {
+        if self.is_pipelined() {
+            let reason = match &verdict {
+                // As a rule: not tried, because the other failed.
+                Verdict::Retry { reason, .. } => shorten(reason),
+                _ => self.note_error(delivery, &verdict, times.wall),
+            };
+            let mut retry = Retry::new(delivery.at, times.started, reason.clone());
+            retry.attempts = 1;
+            let skips = self.settings.on_reject(delivery.target().route) == OnReject::Skip;
+            if matches!(verdict, Verdict::Reject { .. }) && skips {
+                return self.bury(delivery.clone(), reason, Some(&retry), None);
+            }
+            let key = self.key_mut(hash);
+            if key.retry.as_ref().is_none_or(|r| delivery.at < r.at) {
+                retry.first_failure = Some(times.now);
+                key.retry = Some(Box::new(retry));
+            }
+        }
+        self.put_back(hash, delivery);
     }
 
     /// The first delivery of a key, or one without order, was not delivered.
@@ -128,6 +161,9 @@ impl Lane {
         let route = delivery.target().route;
         match self.after(&mut retry, &verdict, route, times.now) {
             After::Bury => {
+                // Where many are in flight a reject holds nothing: later ones are on their way.
+                let holds = !self.is_pipelined() || !matches!(verdict, Verdict::Reject { .. });
+                let key = key.filter(|_| holds);
                 if let Some(hash) = key {
                     self.withdraw(hash);
                     self.key_mut(hash).phase = Phase::Dying;
@@ -243,7 +279,9 @@ impl Lane {
 
     fn max_flights(&self) -> usize {
         match (self.mode, self.settings.key_order) {
-            (Mode::Keyed, KeyOrder::OneAtATime) => self.settings.limits.flights,
+            (Mode::Keyed, KeyOrder::OneAtATime | KeyOrder::Pipelined) => {
+                self.settings.limits.flights
+            }
             _ => 1,
         }
     }

@@ -1,7 +1,8 @@
 //! Deliveries that are positions only and are wanted again.
 
-use super::{Key, Lane, Turn, Want, Why, is_expired};
+use super::{Key, Lane, Phase, Turn, Want, Why, is_expired};
 use crate::clock::{Mono, Wall};
+use crate::egress::KeyOrder;
 use crate::lane::settings::Limits;
 use crate::message::{Delivery, DeliveryId, DiscardReason};
 
@@ -89,6 +90,15 @@ impl Lane {
             return;
         };
         key.reading -= 1;
+        // An earlier one failed while this one was being read: its turn is after that one's.
+        if key
+            .retry
+            .as_ref()
+            .is_some_and(|retry| retry.at < delivery.at)
+        {
+            self.leave_memory(delivery.size_bytes);
+            return self.refresh(hash);
+        }
         let before = key.held.cost_bytes();
         key.held.remove(delivery.at);
         self.parked_bytes -= before - key.held.cost_bytes();
@@ -126,11 +136,19 @@ impl Lane {
                     ids.push(at);
                 }
                 Want::Key(hash) => {
+                    let most = match self.settings.key_order {
+                        KeyOrder::OneAtATime => Limits::QUEUE_PER_KEY.min(count - ids.len()),
+                        _ => count - ids.len(),
+                    };
                     let Some(key) = self.keys.get_mut(&hash) else {
                         continue;
                     };
-                    let page = page_of(key, count - ids.len());
                     key.wanted = false;
+                    // One that was in flight failed since.
+                    if key.phase != Phase::Open || (key.retry.is_some() && key.in_flight > 0) {
+                        continue;
+                    }
+                    let page = page_of(key, most);
                     key.reading = page.len();
                     self.reading
                         .extend(page.iter().map(|at| (*at, Why::Key(hash))));
@@ -152,9 +170,5 @@ impl Lane {
 /// The first alone while it fails, else a page.
 fn page_of(key: &Key, max: usize) -> Vec<DeliveryId> {
     let one = key.retry.is_some();
-    key.held.page(if one {
-        1
-    } else {
-        max.min(Limits::QUEUE_PER_KEY)
-    })
+    key.held.page(if one { 1 } else { max })
 }

@@ -101,6 +101,7 @@ impl Model {
             || self.received[i].contains_key(&at)
             || self.graves[i].contains(&at)
             || self.dropped.contains(&at)
+            || self.passed.contains(&at)
             || target.expires_at.is_some_and(|end| end <= wall)
     }
 

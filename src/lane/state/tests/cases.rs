@@ -153,6 +153,39 @@ fn a_prefix_egress_gets_batches_in_journal_order() {
     assert_eq!(reload(&mut lane, Mono(100), START, make), [4]);
 }
 
+#[test]
+fn a_pipelined_key_fills_many_flights_and_drains_them_after_a_failure() {
+    let mut lane = lane(Mode::Keyed, KeyOrder::Pipelined);
+    let flights: Vec<Batch> = (0..4)
+        .map(|n| {
+            lane.offer(delivery(n, target("a")), START);
+            lane.next_batch(Mono(0), START).expect("none waits")
+        })
+        .collect();
+    let outcome = |lane: &mut Lane, flight: &Batch, verdict| {
+        lane.outcome(flight.id, vec![verdict], Mono(0), START);
+    };
+    outcome(&mut lane, &flights[2], Verdict::retry("after the first"));
+    outcome(&mut lane, &flights[1], Verdict::retry("busy"));
+    lane.offer(delivery(4, target("a")), START);
+    let make = |p| delivery(p, target("a"));
+    let later = Mono(200);
+    assert_eq!(reload(&mut lane, later, START, make), [0; 0], "0 and 3 fly");
+    outcome(&mut lane, &flights[3], Verdict::reject("ugly"));
+    assert_eq!(lane.take_dead_letters().len(), 1, "it holds nothing");
+    outcome(&mut lane, &flights[0], Verdict::Delivered);
+    assert_eq!(reload(&mut lane, later, START, make), [1]);
+    let batch = lane
+        .next_batch(later, START)
+        .expect("the first that failed");
+    assert_eq!(positions(&batch), [1]);
+    assert!(lane.next_batch(later, START).is_none());
+    lane.outcome(batch.id, vec![Verdict::Delivered], later, START);
+    assert_eq!(reload(&mut lane, later, START, make), [2, 4]);
+    let batch = lane.next_batch(later, START).expect("the rest, in order");
+    assert_eq!(positions(&batch), [2, 4]);
+}
+
 /// One that the plan sends to the dead letters was never tried: no error of the destination's.
 #[test]
 fn a_planned_dead_letter_has_its_own_reason() {

@@ -64,8 +64,20 @@ impl World {
                 old.at
             );
         }
+        let sent = |elder: DeliveryId| {
+            let flying = self.flying.iter().flat_map(|f| f.batch.deliveries.iter());
+            flying.chain(earlier).any(|other| other.at == elder)
+        };
+        let overtaken = self.failed.iter().find(|elder| {
+            let waits = **elder < at && !self.is_settled(**elder) && !sent(**elder);
+            waits && self.is_elder(**elder, delivery)
+        });
+        ensure!(
+            overtaken.is_none() || self.faults != Faults::none(),
+            "{at} is attempted before its elder {overtaken:?} is tried again"
+        );
         if self.shape.key_order == KeyOrder::OneAtATime {
-            let flying = self.flying.iter().flat_map(|b| b.deliveries.iter());
+            let flying = self.flying.iter().flat_map(|f| f.batch.deliveries.iter());
             let elder = flying
                 .chain(earlier)
                 .find(|other| self.are_ordered(other, delivery));
@@ -184,6 +196,11 @@ impl World {
             .rev()
             .find(|(from, _)| *from <= at.position);
         last.map_or(Mode::Keyed, |(_, mode)| *mode)
+    }
+
+    fn is_elder(&self, elder: DeliveryId, delivery: &Delivery) -> bool {
+        let found = self.journal.iter().find(|other| other.at == elder);
+        found.is_some_and(|elder| self.are_ordered(elder, delivery))
     }
 
     /// Whether one must not overtake the other.

@@ -20,7 +20,7 @@ pub const LANE: LaneId = LaneId(3);
 pub const LARGEST: u64 = 100;
 const START: Wall = Wall(1_700_000_000_000);
 
-pub type Check = Result<(), String>;
+pub type Check<T = ()> = Result<T, String>;
 
 /// What a history is made of.
 #[derive(Clone, Debug)]
@@ -50,11 +50,11 @@ impl Shape {
                 retrying: rng.usize(2..20),
                 parked_bytes: rng.u64(700..8000),
             },
-            key_order: if rng.bool() {
-                KeyOrder::OneAtATime
-            } else {
-                KeyOrder::PrefixPerKey
-            },
+            key_order: [
+                KeyOrder::OneAtATime,
+                KeyOrder::PrefixPerKey,
+                KeyOrder::Pipelined,
+            ][rng.usize(..3)],
             on_reject: if rng.u8(..4) == 0 {
                 OnReject::Block
             } else {
@@ -68,6 +68,13 @@ impl Shape {
             steps: rng.usize(20..250),
         }
     }
+}
+
+pub struct Flying {
+    pub batch: Batch,
+    /// Of a destination that applies what it is sent at once: each verdict, and whether it applied
+    /// it.
+    pub decided: Option<Vec<(Verdict, bool)>>,
 }
 
 pub struct World {
@@ -87,7 +94,11 @@ pub struct World {
     pub applied: HashMap<DeliveryId, u32>,
     pub dead: HashSet<DeliveryId>,
     pub letters: Vec<DeadLetter>,
-    pub flying: Vec<Batch>,
+    pub flying: Vec<Flying>,
+    /// Rejected by the destination: later ones of the key may go on before it is in the log.
+    pub rejected: HashSet<DeliveryId>,
+    /// Failed as far as the lane knows, and to be tried again.
+    pub failed: HashSet<DeliveryId>,
     pub lane: Lane,
     pub fed: usize,
     /// What happened, for reproducibility and for `Seen`.
@@ -120,6 +131,8 @@ impl World {
             dead: HashSet::new(),
             letters: Vec::new(),
             flying: Vec::new(),
+            rejected: HashSet::new(),
+            failed: HashSet::new(),
             lane,
             fed: 0,
             trace: Vec::new(),
@@ -248,8 +261,11 @@ impl World {
         for (i, delivery) in batch.deliveries.iter().enumerate() {
             self.check_attempt(delivery, batch.strict, &batch.deliveries[..i])?;
         }
-        self.flying.push(batch);
-        let one = self.flying[0].strict || self.shape.key_order == KeyOrder::PrefixPerKey;
+        let pipelined = self.shape.key_order == KeyOrder::Pipelined && !batch.strict;
+        let decided = pipelined.then(|| self.decide(&batch));
+        let decided = decided.transpose()?;
+        self.flying.push(Flying { batch, decided });
+        let one = self.flying[0].batch.strict || self.shape.key_order == KeyOrder::PrefixPerKey;
         let most = if one { 1 } else { limits.flights };
         ensure!(
             self.flying.len() <= most,
@@ -264,16 +280,38 @@ impl World {
         if self.flying.is_empty() {
             return Ok(());
         }
-        let batch = self.flying.swap_remove(self.rng.usize(..self.flying.len()));
-        let mut verdicts: Vec<Verdict> = Vec::new();
-        for (i, delivery) in batch.deliveries.iter().enumerate() {
-            let after_failure =
-                batch.deliveries[..i]
-                    .iter()
-                    .zip(&verdicts)
-                    .any(|(before, verdict)| {
-                        *verdict != Verdict::Delivered && self.are_ordered(before, delivery)
-                    });
+        let Flying { batch, decided } =
+            self.flying.swap_remove(self.rng.usize(..self.flying.len()));
+        let decided = match decided {
+            Some(decided) => decided,
+            None => self.decide(&batch)?,
+        };
+        for (delivery, (verdict, _)) in batch.deliveries.iter().zip(&decided) {
+            let skipped =
+                matches!(verdict, Verdict::Reject { .. }) && self.shape.on_reject == OnReject::Skip;
+            if *verdict == Verdict::Delivered || skipped {
+                self.failed.remove(&delivery.at);
+            } else {
+                self.failed.insert(delivery.at);
+            }
+        }
+        let verdicts = decided.into_iter().map(|(verdict, _)| verdict).collect();
+        self.lane.outcome(batch.id, verdicts, self.now, self.wall);
+        Ok(())
+    }
+
+    fn decide(&mut self, sent: &Batch) -> Check<Vec<(Verdict, bool)>> {
+        let deliveries = &sent.deliveries;
+        let mut decided: Vec<(Verdict, bool)> = Vec::new();
+        for (i, delivery) in deliveries.iter().enumerate() {
+            let batch = deliveries[..i].iter().zip(&decided);
+            let flying = self.flying.iter().filter_map(|flying| {
+                let decided = flying.decided.as_ref()?;
+                Some(flying.batch.deliveries.iter().zip(decided))
+            });
+            let after_failure = batch.chain(flying.flatten()).any(|(before, verdict)| {
+                self.holds_later_ones(sent.strict, verdict) && self.are_ordered(before, delivery)
+            });
             let (verdict, applied) = if after_failure {
                 (Verdict::retry("after a failure"), false)
             } else {
@@ -282,10 +320,22 @@ impl World {
             if applied {
                 self.apply(delivery)?;
             }
-            verdicts.push(verdict);
+            if matches!(verdict, Verdict::Reject { .. }) {
+                self.rejected.insert(delivery.at);
+            }
+            decided.push((verdict, applied));
         }
-        self.lane.outcome(batch.id, verdicts, self.now, self.wall);
-        Ok(())
+        Ok(decided)
+    }
+
+    /// What the destination says of one keeps it from applying later ones of its key.
+    fn holds_later_ones(&self, strict: bool, (verdict, applied): &(Verdict, bool)) -> bool {
+        match self.shape.key_order {
+            _ if strict => *verdict != Verdict::Delivered,
+            KeyOrder::Pipelined if matches!(verdict, Verdict::Reject { .. }) => false,
+            KeyOrder::Pipelined => !applied,
+            KeyOrder::OneAtATime | KeyOrder::PrefixPerKey => *verdict != Verdict::Delivered,
+        }
     }
 
     fn verdict(&mut self) -> (Verdict, bool) {
@@ -309,6 +359,9 @@ impl World {
         {
             let passed = self.applied.contains_key(&before.at)
                 || self.dead.contains(&before.at)
+                || (self.shape.key_order == KeyOrder::Pipelined
+                    && self.mode_at(delivery.at) == Mode::Keyed
+                    && self.rejected.contains(&before.at))
                 || matches!(self.outcome(before.at), Some(Outcome::Discarded(_)))
                 || self.is_marked_dead(before);
             let ordered = self.are_ordered(before, delivery);
@@ -394,6 +447,7 @@ impl World {
         self.unsynced.clear();
         self.letters.clear();
         self.flying.clear();
+        self.failed.clear();
         for at in &self.dead {
             self.settled.insert(*at, Outcome::DeadLettered);
         }
@@ -452,8 +506,9 @@ impl World {
     /// From now on everything succeeds: then everything is settled.
     pub fn finish(&mut self) -> Check {
         self.shape.failures = 0;
-        self.lane.resume();
         for _ in 0..20_000 {
+            // What is in flight may still end as it was decided before.
+            self.lane.resume();
             let before = (self.unsynced.len(), self.settled.len());
             self.lane.retry_dead_letters();
             self.feed();

@@ -6,6 +6,7 @@
 
 mod confirm;
 mod credentials;
+#[cfg(feature = "faults")]
 mod faulty;
 mod harness;
 mod odd_bytes;

@@ -256,7 +256,7 @@ impl SimLane {
                 Verdict::Retry { .. } => around.stats.retries += 1,
                 Verdict::Reject { .. } => around.stats.rejected += 1,
                 Verdict::Unknown { .. } => around.stats.unknown += 1,
-                Verdict::Fatal { .. } => around.stats.fatal += 1,
+                Verdict::Fatal { .. } | Verdict::Pause { .. } => around.stats.fatal += 1,
             }
         }
         let (mono, wall) = (around.clock.mono(), around.clock.wall());

@@ -11,9 +11,9 @@ const PENDING_PERCENT: usize = 80;
 
 /// Over so many kills at least readers of events come back, and publishers send again.
 const KILLS: usize = 10;
-/// So many batches at least must have been cut in the middle by them.
 /// At most, for enough kills while something is pending.
 const HISTORIES: u64 = 3;
+/// So many batches at least must have been cut in the middle by them.
 const BATCHES_CUT: usize = 5;
 
 #[test]

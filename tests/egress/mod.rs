@@ -20,6 +20,7 @@ mod shutdown;
 mod start;
 mod stream;
 mod unknown;
+mod webhook;
 mod world;
 
 macro_rules! contract {
@@ -42,6 +43,7 @@ macro_rules! contract {
 
 mod kinds {
     contract!(stream, super::super::stream::Stream);
+    contract!(webhook, super::super::webhook::Webhook);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

@@ -36,7 +36,7 @@ fn started(settings: &str) -> Gateway {
 fn publish(client: &mut Client, id: &str, body: &[u8]) {
     let headers = [
         ("idempotency-key", id),
-        ("causeway-key", "k%C3%A9y 1"),
+        ("causeway-key", "kéy 1"),
         ("causeway-header-type", "pdf"),
         ("content-type", "application/json"),
     ];

@@ -9,6 +9,8 @@ mod credentials;
 #[cfg(feature = "faults")]
 mod faulty;
 mod harness;
+#[cfg(feature = "faults")]
+mod judged;
 mod odd_bytes;
 mod order;
 mod oversize;

@@ -57,7 +57,7 @@ fn settings<H: Harness>(harness: &H) -> String {
 }
 
 impl<H: Harness> World<H> {
-    fn new(harness: H) -> Self {
+    pub fn new(harness: H) -> Self {
         let settings = settings(&harness);
         Self {
             gateway: Gateway::new(&program(), &settings),

@@ -43,3 +43,4 @@ mod shown_by;
 mod simulation;
 mod tour;
 mod traces;
+mod webhook;

@@ -348,6 +348,39 @@ fn a_route_may_say_otherwise_of_a_reject() {
 }
 
 #[test]
+fn a_pausing_verdict_pauses_the_lane_and_settles_nothing() {
+    let mut lane = lane(Mode::Keyed, KeyOrder::OneAtATime);
+    offer_keys(&mut lane, &["a", "b"]);
+    let batch = lane.next_batch(Mono(0), START).expect("both are ready");
+    let verdicts = vec![Verdict::Delivered, Verdict::pause("410 Gone")];
+    lane.outcome(batch.id, verdicts, Mono(0), START);
+    let view = lane.view();
+    assert_eq!((view.state, view.pending), (LaneState::Paused, 1));
+    let error = view.last_error.expect("the reason is shown");
+    assert_eq!(&*error.reason, "410 Gone");
+    assert!(lane.wanted(Mono(9), START).ids.is_empty() && lane.take_dead_letters().is_empty());
+    lane.resume();
+    let read = reload(&mut lane, Mono(9), START, |p| delivery(p, target("b")));
+    assert_eq!(read, [1]);
+    let again = lane.next_batch(Mono(9), START).expect("again");
+    assert_eq!(positions(&again), [1]);
+}
+
+#[test]
+fn a_key_is_not_tried_before_its_destination_says() {
+    let mut lane = lane(Mode::Keyed, KeyOrder::OneAtATime);
+    offer_keys(&mut lane, &["a"]);
+    let batch = lane.next_batch(Mono(0), START).expect("it is ready");
+    let wish = Duration::from_secs(30);
+    let verdict = Verdict::retry_after("429", Some(wish));
+    lane.outcome(batch.id, vec![verdict], Mono(0), START);
+    assert!(lane.wanted(Mono(29_999), START).ids.is_empty());
+    assert_eq!(lane.next_batch(Mono(29_999), START).map(|b| b.id), None);
+    let read = reload(&mut lane, Mono(30_000), START, |p| delivery(p, target("a")));
+    assert_eq!(read, [0]);
+}
+
+#[test]
 fn a_fatal_verdict_stops_the_lane_until_it_is_resumed() {
     let mut lane = lane(Mode::Keyed, KeyOrder::PrefixPerKey);
     offer_keys(&mut lane, &["a", "", "a"]);

@@ -140,8 +140,12 @@ fn pad(row: &[String; HEADINGS.len()], widths: &[usize]) -> Vec<String> {
 const fn state_colour(state: LaneState) -> &'static str {
     match state {
         LaneState::Running => GREEN,
-        LaneState::Holding | LaneState::Paused | LaneState::Dropping => YELLOW,
-        LaneState::Stopped | LaneState::Orphaned => RED,
+        LaneState::Holding
+        | LaneState::Paused
+        | LaneState::Dropping
+        | LaneState::HalfOpen
+        | LaneState::RateLimited => YELLOW,
+        LaneState::Stopped | LaneState::Orphaned | LaneState::Open => RED,
     }
 }
 

@@ -52,7 +52,7 @@ impl Egress {
         match self {
             Self::Stream(stream) => stream.deliver(deliveries).await,
             Self::Nowhere => Attempted {
-                verdicts: vec![Verdict::fatal("there is no such destination"); deliveries.len()],
+                verdicts: vec![Verdict::halt("there is no such destination"); deliveries.len()],
                 mark: None,
             },
             #[cfg(any(test, feature = "faults"))]

@@ -14,8 +14,12 @@ pub enum Verdict {
     Reject { reason: Arc<str> },
     /// Nobody knows whether it was applied: it is sent again with the same delivery id.
     Unknown { reason: Arc<str> },
-    /// Not applied, and the destination can take nothing more until an operator helps.
+    /// Not applied, and the destination takes nothing until something is mended: credentials, a
+    /// missing exchange. The lane stops, and tries one now and then to see whether it is.
     Fatal { reason: Arc<str> },
+    /// Not applied, and nothing is tried any more until an operator resumes the lane: to try
+    /// would be wrong, as after a failed fsync.
+    Halt { reason: Arc<str> },
 }
 
 impl Verdict {
@@ -28,6 +32,7 @@ impl Verdict {
             Self::Reject { reason } => Some(("reject", reason)),
             Self::Unknown { reason } => Some(("unknown", reason)),
             Self::Fatal { reason } => Some(("fatal", reason)),
+            Self::Halt { reason } => Some(("halt", reason)),
         }
     }
 
@@ -51,6 +56,12 @@ impl Verdict {
 
     pub fn fatal(reason: impl Into<Arc<str>>) -> Self {
         Self::Fatal {
+            reason: reason.into(),
+        }
+    }
+
+    pub fn halt(reason: impl Into<Arc<str>>) -> Self {
+        Self::Halt {
             reason: reason.into(),
         }
     }

@@ -294,7 +294,14 @@ impl StatusDesk {
             backlog_bytes: lane.state.backlog_bytes.load(Ordering::Relaxed),
             lag_seconds: oldest.map_or(0.0, |at| self.age_of(at.position)),
             held_keys: view.held_keys as u64,
+            attempts: view.counts.attempts,
             retries: view.counts.retries,
+            unknown: view.counts.unknown,
+            rejected: view.counts.rejected,
+            circuit_opened: view.counts.circuit_opened,
+            next_try_seconds: view
+                .next_try
+                .map(|due| due.since(self.clock.mono()).as_secs_f64()),
             dead_letter_bytes: lane.dead_letter_bytes(),
             dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),
@@ -332,6 +339,9 @@ fn state_of(lane: &Lane, view: &lane::LaneView) -> (LaneState, Option<String>) {
         lane::LaneState::Paused => (LaneState::Paused, None),
         lane::LaneState::Dropping => (LaneState::Dropping, None),
         lane::LaneState::Stopped { reason } => (LaneState::Stopped, Some(reason.to_string())),
+        lane::LaneState::Open { reason } => (LaneState::Open, Some(reason.to_string())),
+        lane::LaneState::HalfOpen { reason } => (LaneState::HalfOpen, Some(reason.to_string())),
+        lane::LaneState::RateLimited => (LaneState::RateLimited, None),
     }
 }
 

@@ -3,10 +3,11 @@
 
 use crate::config::settings::Destination;
 use crate::egress::Egress;
-use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use crate::lane::{BreakerPolicy, LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::message::{LaneId, RouteId};
 use crate::routing::{self, RouteSpec};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Without a destination in the file the lane has the defaults.
 pub fn lane_settings(
@@ -23,6 +24,9 @@ pub fn lane_settings(
         on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
         on_reject_of,
         retry: spec.map_or_else(RetryPolicy::default, retry),
+        breaker: BreakerPolicy::default(),
+        rate: None,
+        batch_time: Duration::ZERO,
         limits: Limits::of(egress.shape()),
     }
 }

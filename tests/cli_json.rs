@@ -265,6 +265,9 @@ fn operating(asked: &mut Asked) {
     assert_eq!(answer.expect("an answer").status, 505);
     asked.ask("status", 0, &["status"]);
     asked.ask("error", 4, &["lane", "drop", "nowhere"]);
+    asked.ask("lane pause", 0, &["lane", "pause", "hung"]);
+    asked.ask("lane resume", 0, &["lane", "resume", "hung"]);
+    asked.ask("error", 4, &["lane", "resume", "nowhere"]);
     // It owes, and its destination goes.
     asked.gateway.kill();
     asked.gateway.configure(INBOX);

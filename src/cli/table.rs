@@ -107,6 +107,13 @@ fn lanes(out: &mut String, lanes: &[LaneStatus], colour: bool) {
         for why in lane.stopped_by.iter().chain(&lane.last_error) {
             line(out, format_args!("  {}", escaped(why)));
         }
+        let waits = matches!(
+            lane.state,
+            LaneState::Open | LaneState::Stopped | LaneState::RateLimited
+        );
+        if let Some(seconds) = lane.next_try_seconds.filter(|_| waits) {
+            line(out, format_args!("  next try in {seconds:.1} s"));
+        }
     }
 }
 

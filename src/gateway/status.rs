@@ -10,7 +10,10 @@ use crate::admin::status::{
     DedupStatus, GrpcCalls, GrpcStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState,
     LaneStatus, LaneTimes, Status, StreamStatus, Times,
 };
-use crate::admin::{DropError, Dropping, Question, ReloadError};
+use crate::admin::{
+    DropError, Dropping, LaneOrder, LaneOrderError, LaneTold, Question, ReloadError,
+    SkippedDelivery,
+};
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::door::Door;
@@ -58,6 +61,13 @@ impl StatusDesk {
                     answer,
                 } => {
                     drop(answer.send(self.drop_lane(lane, discard).await));
+                }
+                Question::OrderLane {
+                    lane,
+                    order,
+                    answer,
+                } => {
+                    drop(answer.send(self.order_lane(lane, order).await));
                 }
                 Question::Tap { wanted, answer } => {
                     drop(answer.send(self.door.taps.open(*wanted)));
@@ -107,6 +117,33 @@ impl StatusDesk {
             deliveries,
             bytes,
             discard,
+        })
+    }
+
+    async fn order_lane(&self, name: String, order: LaneOrder) -> Result<LaneTold, LaneOrderError> {
+        let Some(lane) = self.lanes.get(&name) else {
+            let known = self.lanes.all().into_iter().map(|(name, _)| name).collect();
+            return Err(LaneOrderError::UnknownLane { lane: name, known });
+        };
+        let skipped = lane.obey(order).await.map_err(LaneOrderError::Refused)?;
+        let word = match order {
+            LaneOrder::Pause => "pause",
+            LaneOrder::Resume => "resume",
+            LaneOrder::Skip(_) => "skip",
+        };
+        let ledger = lane.state.ledger();
+        Ok(LaneTold {
+            lane: name,
+            order: word.into(),
+            deliveries: ledger.pending(),
+            bytes: ledger.owed_bytes(),
+            skipped: skipped.map(|skipped| SkippedDelivery {
+                position: skipped.at.position.0,
+                ordinal: skipped.at.ordinal.0,
+                attempts: skipped.attempts,
+                last_error: skipped.last_error.map(|reason| reason.to_string()),
+                in_flight: skipped.in_flight,
+            }),
         })
     }
 

@@ -265,6 +265,18 @@ fn operating(asked: &mut Asked) {
     assert_eq!(answer.expect("an answer").status, 505);
     asked.ask("status", 0, &["status"]);
     asked.ask("error", 4, &["lane", "drop", "nowhere"]);
+    asked.ask("lane pause", 0, &["lane", "pause", "hung"]);
+    asked.ask("lane resume", 0, &["lane", "resume", "hung"]);
+    asked.ask("error", 4, &["lane", "resume", "nowhere"]);
+    let mut client = asked.gateway.client(PATIENCE);
+    let taken = client.post("/v1/topics/hung", &[], b"y");
+    let taken = taken.expect("an answer").json().expect("JSON");
+    let at = taken["position"].to_string();
+    let skip = ["lane", "skip", "hung", "--at", &at];
+    wait_until(PATIENCE, "it is being tried", || {
+        asked.gateway.run(&skip).status.success()
+    });
+    asked.ask("lane skip", 0, &skip);
     // It owes, and its destination goes.
     asked.gateway.kill();
     asked.gateway.configure(INBOX);

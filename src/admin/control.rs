@@ -4,7 +4,7 @@ use super::explanation::Explanation;
 use super::startup::Startup;
 use super::status::Status;
 use crate::door::taps;
-use crate::message::Envelope;
+use crate::message::{DeliveryId, Envelope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -33,6 +33,12 @@ pub enum Question {
         discard: bool,
         answer: oneshot::Sender<Result<Dropping, DropError>>,
     },
+    /// Answered when the lane has it.
+    OrderLane {
+        lane: String,
+        order: LaneOrder,
+        answer: oneshot::Sender<Result<LaneTold, LaneOrderError>>,
+    },
     /// Live copies of what passes, until the reader is dropped.
     Tap {
         wanted: Box<taps::Wanted>,
@@ -50,6 +56,47 @@ pub struct Dropping {
     pub bytes: u64,
     /// Else into its dead letters.
     pub discard: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneOrder {
+    Pause,
+    Resume,
+    /// Gives one up that fails: this one, or the oldest.
+    Skip(Option<DeliveryId>),
+}
+
+/// What a lane was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneTold {
+    pub lane: String,
+    /// `pause`, `resume` or `skip`.
+    pub order: String,
+    /// What it owes.
+    pub deliveries: u64,
+    pub bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedDelivery>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedDelivery {
+    pub position: u64,
+    pub ordinal: u16,
+    /// Attempts that failed since the gateway started.
+    pub attempts: u32,
+    pub last_error: Option<String>,
+    /// It is being tried, and is skipped if that fails.
+    pub in_flight: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaneOrderError {
+    #[error("there is no lane {lane:?}; there are: {}", known.join(", "))]
+    UnknownLane { lane: String, known: Vec<String> },
+    /// Not in the state that the lane is in: why, and what to do first.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What a reload did.
@@ -152,6 +199,19 @@ impl Control {
         self.ask(PATIENCE, |answer| Question::DropLane {
             lane,
             discard,
+            answer,
+        })
+        .await
+    }
+
+    pub async fn order_lane(
+        &self,
+        lane: String,
+        order: LaneOrder,
+    ) -> Result<Result<LaneTold, LaneOrderError>, NoAnswer> {
+        self.ask(PATIENCE, |answer| Question::OrderLane {
+            lane,
+            order,
             answer,
         })
         .await

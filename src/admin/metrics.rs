@@ -258,6 +258,22 @@ fn lanes(page: &mut Page, lanes: &[LaneStatus]) {
     of_each("causeway_lane_retries_total", "counter", help, |l| {
         l.retries as f64
     });
+    let help = "Deliveries handed to the destination, repeated ones too.";
+    of_each("causeway_lane_attempts_total", "counter", help, |l| {
+        l.attempts as f64
+    });
+    let help = "Attempts whose outcome nobody knows: they are repeated.";
+    of_each("causeway_lane_unknown_total", "counter", help, |l| {
+        l.unknown as f64
+    });
+    let help = "Attempts that the destination refused for good.";
+    of_each("causeway_lane_rejected_total", "counter", help, |l| {
+        l.rejected as f64
+    });
+    let help = "How often the destination failed so that its circuit opened.";
+    of_each("causeway_lane_circuit_opened_total", "counter", help, |l| {
+        l.circuit_opened as f64
+    });
     let help = "Bytes of its dead letters.";
     of_each("causeway_lane_dead_letter_bytes", "gauge", help, |l| {
         l.dead_letter_bytes as f64

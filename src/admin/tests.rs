@@ -47,6 +47,13 @@ async fn gateway(mut questions: mpsc::Receiver<Question>, status: Status) {
             Question::Explain { envelope, answer } => {
                 drop(answer.send(explanation::of_nothing(&envelope)));
             }
+            Question::OrderLane { lane, answer, .. } => {
+                let told = Err(LaneOrderError::UnknownLane {
+                    lane,
+                    known: vec!["old".into()],
+                });
+                drop(answer.send(told));
+            }
             Question::DropLane {
                 lane,
                 discard,

@@ -43,6 +43,7 @@ pub(super) fn of_problem(problem: &Problem) -> &'static str {
         "drop-refused" => {
             "take the destination out of routes.toml and `causeway reload` first, or act as it says"
         }
+        "lane-refused" => "`causeway status` shows the state that the lane is in",
         "earlier-refused" => "see why the earlier line was refused, and send both again",
         "event-readers" => "end readers of events that nobody needs, and try again",
         "foreign-host" => {

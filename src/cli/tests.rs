@@ -3,7 +3,8 @@
 use super::client::{SAY_ADMIN, SAY_SERVER};
 use super::*;
 use crate::admin::{
-    self, DropError, Dropping, LIMITS, Question, ReloadError, Reloaded, explanation, status,
+    self, DropError, Dropping, LIMITS, LaneOrderError, Question, ReloadError, Reloaded,
+    explanation, status,
 };
 use crate::door::taps::Taps;
 use crate::ingress::{http, listener};
@@ -103,6 +104,13 @@ async fn gateway(mut questions: tokio::sync::mpsc::Receiver<Question>) {
             Question::Tap { wanted, answer } => drop(answer.send(taps.open(*wanted))),
             Question::Explain { envelope, answer } => {
                 drop(answer.send(explanation::of_nothing(&envelope)));
+            }
+            Question::OrderLane { lane, answer, .. } => {
+                let told = Err(LaneOrderError::UnknownLane {
+                    lane,
+                    known: vec!["old/one".into()],
+                });
+                drop(answer.send(told));
             }
             Question::DropLane {
                 lane,

@@ -1,12 +1,15 @@
 //! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
 use super::open::{OpenDestination, modes_of, tune};
+use crate::admin::LaneOrder;
 use crate::clock::Clock;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
 use crate::journal::{self, LaneModes, LaneState};
-use crate::lane::{Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat};
+use crate::lane::{
+    self, Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat, Skipped,
+};
 use crate::message::{Position, RouteId};
 use crate::spans::Spans;
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +18,7 @@ use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How often marks are passed on, and streams trimmed.
@@ -250,6 +254,39 @@ impl Lane {
         sent.map_err(|e| e.to_string())
     }
 
+    /// What an operator says; why not now.
+    pub async fn obey(&self, order: LaneOrder) -> Result<Option<Skipped>, String> {
+        if self.state.id == journal::DOOR_LANE {
+            return Err("the door's own lane only dead-letters: there is nothing to hold".into());
+        }
+        if self.is_orphan {
+            return Err(
+                "its destination is no longer in the configuration: put it back there and reload, \
+                 or give up what it owes with `causeway lane drop`"
+                    .into(),
+            );
+        }
+        let ended = |LaneEnded| match self.view().state {
+            lane::LaneState::Stopped { reason } => {
+                format!("the lane has ended until the gateway is restarted: {reason}")
+            }
+            _ => LaneEnded.to_string(),
+        };
+        let command = match order {
+            LaneOrder::Pause => Command::Pause,
+            LaneOrder::Resume => Command::Resume,
+            LaneOrder::Skip(which) => {
+                let (answer, answered) = oneshot::channel();
+                let skip = Command::Skip { which, answer };
+                self.handle.send(skip).await.map_err(ended)?;
+                let skipped = answered.await.map_err(|_| ended(LaneEnded))?;
+                return skipped.map(Some).map_err(|e| e.to_string());
+            }
+        };
+        self.handle.send(command).await.map_err(ended)?;
+        Ok(None)
+    }
+
     /// Ends its task without time to settle anything. What it settled is in the journal's queue.
     pub async fn end(&self) {
         self.handle.clone().stop(Duration::ZERO).await;
@@ -292,7 +329,7 @@ impl Lane {
         let backlog = destination.lane.backlog_bytes;
         self.state.backlog_bytes.store(backlog, Ordering::Relaxed);
         let mut settings = self.settings();
-        tune(&mut settings, destination, words);
+        tune(&mut settings, destination, &self.egress, words);
         if let Some(seat) = seat {
             seat.send(Command::Tune(Box::new(settings.clone())));
         }

@@ -431,6 +431,10 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         match command {
             Command::Pause => self.lane.pause(),
             Command::Resume => self.lane.resume(),
+            Command::Skip { which, answer } => {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.lane.skip(which));
+            }
             Command::Drop { discard, until } => self.lane.drop_all(discard, until),
             Command::ChangeMode { mode, barrier } => self.lane.change_mode(mode, barrier),
             Command::Tune(settings) => self.lane.tune(&settings),

@@ -15,6 +15,7 @@ pub enum Kind {
     Discarded,
     DropFailed,
     DropRefused,
+    LaneRefused,
     EarlierRefused,
     EventReaders,
     ForeignHost,
@@ -47,7 +48,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::BacklogFull,
         Self::Batches,
         Self::BodyTimeout,
@@ -60,6 +61,7 @@ impl Kind {
         Self::Discarded,
         Self::DropFailed,
         Self::DropRefused,
+        Self::LaneRefused,
         Self::EarlierRefused,
         Self::EventReaders,
         Self::ForeignHost,
@@ -106,6 +108,7 @@ impl Kind {
             Self::Discarded => "discarded",
             Self::DropFailed => "drop-failed",
             Self::DropRefused => "drop-refused",
+            Self::LaneRefused => "lane-refused",
             Self::EarlierRefused => "earlier-refused",
             Self::EventReaders => "event-readers",
             Self::ForeignHost => "foreign-host",

@@ -129,6 +129,14 @@ pub struct LaneStatus {
     pub lag_seconds: f64,
     pub held_keys: u64,
     pub retries: u64,
+    /// That can be listed now.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Of these, since the start.
+    #[serde(default)]
+    pub letters_redriven: u64,
+    #[serde(default)]
+    pub letters_purged: u64,
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,

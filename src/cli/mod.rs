@@ -5,6 +5,7 @@
 mod advice;
 mod bench;
 mod client;
+mod dlq;
 mod exit;
 mod explain;
 mod locate;
@@ -29,6 +30,7 @@ use crate::config::cases::Sample;
 use crate::gateway::Told;
 use bench::Bench;
 use clap::{Args, Parser, Subcommand};
+use dlq::Dlq;
 use exit::{Code, EXIT_CODES, Failure, Reply, say};
 use explain::{Explain, Shown};
 use locate::server;
@@ -141,6 +143,9 @@ enum Command {
     /// Act on a lane of a running gateway
     #[command(subcommand)]
     Lane(LaneCommand),
+    /// Look after dead letters: what a running gateway could not deliver
+    #[command(subcommand)]
+    Dlq(Box<Dlq>),
     /// Look after the journal of a gateway that isn't running
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -269,6 +274,11 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
         })) => {
             let server = locate::admin(admin, config, house)?;
             block_on(operate::drop_lane(&server, name, *discard))?.into()
+        }
+        Some(Command::Dlq(dlq)) => {
+            let server = locate::admin(dlq.admin(), config, house)?;
+            let mut out = std::io::stdout().lock();
+            return block_on(dlq.run(&server, colour, &mut out));
         }
         Some(Command::Journal(JournalCommand::Verify)) => {
             of_house((house.verify_journal)(config))?.into()

@@ -49,7 +49,10 @@ impl NameBook {
             (None, None) => made(),
         };
         let route = self.route(delivery.target().route);
-        let new = envelope.redrive_of().filter(|_| was.is_none()).map(|_| made());
+        let new = envelope
+            .redrive_of()
+            .filter(|_| was.is_none())
+            .map(|_| made());
         let identity = was.map_or(delivery.identity, |was| was.identity);
         let origin = match (&new, identity) {
             // It was redriven to be another one: its publisher's id doesn't count.

@@ -1,5 +1,6 @@
 //! Answers the questions of health and control: what the gateway holds and owes.
 
+use super::dead_letters::DeadLetterDesk;
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
 use super::process::process;
@@ -41,6 +42,7 @@ pub struct StatusDesk {
     pub listeners: Vec<(&'static str, AbortHandle)>,
     pub disk: Arc<dyn Disk>,
     pub stop: watch::Receiver<bool>,
+    pub letters: DeadLetterDesk,
 }
 
 impl StatusDesk {
@@ -62,6 +64,7 @@ impl StatusDesk {
                 Question::Tap { wanted, answer } => {
                     drop(answer.send(self.door.taps.open(*wanted)));
                 }
+                Question::Letters(ask) => self.letters.answer(ask),
                 Question::Reload(answer) => self.reload(answer),
             }
         }
@@ -295,6 +298,9 @@ impl StatusDesk {
             lag_seconds: oldest.map_or(0.0, |at| self.age_of(at.position)),
             held_keys: view.held_keys as u64,
             retries: view.counts.retries,
+            dead_letters: lane.letters(),
+            letters_redriven: lane.letters_redriven(),
+            letters_purged: lane.letters_purged(),
             dead_letter_bytes: lane.dead_letter_bytes(),
             dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),

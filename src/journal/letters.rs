@@ -130,7 +130,12 @@ impl Journal {
             .any(|gone| *gone == GoneLetters::redriven(letter));
         let lane = self.shared().lane(letter.lane)?;
         let is_gone = before || lane.ledger().gone_letters().contains(letter.offset);
-        let words = || format!("dead letter {} is redriven or purged already", letter.offset);
+        let words = || {
+            format!(
+                "dead letter {} is redriven or purged already",
+                letter.offset
+            )
+        };
         is_gone.then(|| Refusal::Malformed(words()))
     }
 

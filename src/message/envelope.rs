@@ -122,19 +122,23 @@ impl Envelope {
     /// The dead letter that it was made of, if it was.
     #[must_use]
     pub fn redrive_of(&self) -> Option<super::DeliveryId> {
-        self.extensions.iter().find_map(|extension| match extension {
-            Extension::RedriveOf(at) => Some(*at),
-            _ => None,
-        })
+        self.extensions
+            .iter()
+            .find_map(|extension| match extension {
+                Extension::RedriveOf(at) => Some(*at),
+                _ => None,
+            })
     }
 
     /// What it was called as that one, if it goes on to be called so.
     #[must_use]
     pub fn redrive_names(&self) -> Option<&RedriveNames> {
-        self.extensions.iter().find_map(|extension| match extension {
-            Extension::RedriveNames(names) => Some(&**names),
-            _ => None,
-        })
+        self.extensions
+            .iter()
+            .find_map(|extension| match extension {
+                Extension::RedriveNames(names) => Some(&**names),
+                _ => None,
+            })
     }
 
     /// From now on it redrives this delivery, and no other.

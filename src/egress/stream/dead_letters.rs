@@ -1,6 +1,8 @@
 //! A dead-letter log: the same sink as a stream, with the reason beside each message.
 
-use super::{DeadLetter, NewRecord, StreamError, StreamLog, StreamReader, StreamStats, origin, record};
+use super::{
+    DeadLetter, NewRecord, StreamError, StreamLog, StreamReader, StreamStats, origin, record,
+};
 use crate::clock::{Clock, Wall};
 use crate::egress::NameBook;
 use crate::log::{BATCH_HEADER_BYTES, RECORD_HEADER_BYTES};

@@ -13,8 +13,8 @@ mod error;
 mod open;
 pub mod origin;
 mod reader;
-mod release;
 pub mod record;
+mod release;
 mod room;
 #[cfg(test)]
 mod tests;

@@ -212,7 +212,9 @@ pub fn most_bytes(record: &NewRecord<'_>) -> usize {
     let mut bytes = FRONT + record.id.len() + record.delivery_id.len() + record.topic.len();
     bytes += record.route.map_or(0, str::len) + record.content_type.map_or(0, str::len);
     bytes += record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
-    record.headers.each(|name, value| bytes += name.len() + value.len() + 2 * VARINT);
+    record
+        .headers
+        .each(|name, value| bytes += name.len() + value.len() + 2 * VARINT);
     let letter = record.dead_letter.map_or(0, |letter| {
         let origin = letter.origin.as_ref().map_or(0, Bytes::len);
         letter.destination.len() + letter.reason.len() + origin + 6 * VARINT

@@ -11,6 +11,7 @@ pub enum Kind {
     ContentEncoding,
     ContentType,
     DeadLettered,
+    DeadLettersFailed,
     DedupFull,
     Discarded,
     DropFailed,
@@ -31,6 +32,7 @@ pub enum Kind {
     NoRoute,
     OffsetGone,
     OutcomePending,
+    RedriveRunning,
     ReloadRefused,
     RouteRefused,
     Stopping,
@@ -39,15 +41,17 @@ pub enum Kind {
     Taps,
     TooLarge,
     TooMany,
+    UnknownDeadLetter,
     UnknownLane,
     UnknownMessage,
     UnknownMethod,
     UnknownPath,
+    UnknownRedrive,
     UnknownStream,
 }
 
 impl Kind {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 45] = [
         Self::BacklogFull,
         Self::Batches,
         Self::BodyTimeout,
@@ -56,6 +60,7 @@ impl Kind {
         Self::ContentEncoding,
         Self::ContentType,
         Self::DeadLettered,
+        Self::DeadLettersFailed,
         Self::DedupFull,
         Self::Discarded,
         Self::DropFailed,
@@ -76,6 +81,7 @@ impl Kind {
         Self::NoRoute,
         Self::OffsetGone,
         Self::OutcomePending,
+        Self::RedriveRunning,
         Self::ReloadRefused,
         Self::RouteRefused,
         Self::Stopping,
@@ -84,10 +90,12 @@ impl Kind {
         Self::Taps,
         Self::TooLarge,
         Self::TooMany,
+        Self::UnknownDeadLetter,
         Self::UnknownLane,
         Self::UnknownMessage,
         Self::UnknownMethod,
         Self::UnknownPath,
+        Self::UnknownRedrive,
         Self::UnknownStream,
     ];
 
@@ -102,6 +110,7 @@ impl Kind {
             Self::ContentEncoding => "content-encoding",
             Self::ContentType => "content-type",
             Self::DeadLettered => "dead-lettered",
+            Self::DeadLettersFailed => "dead-letters-failed",
             Self::DedupFull => "dedup-full",
             Self::Discarded => "discarded",
             Self::DropFailed => "drop-failed",
@@ -122,6 +131,7 @@ impl Kind {
             Self::NoRoute => "no-route",
             Self::OffsetGone => "offset-gone",
             Self::OutcomePending => "outcome-pending",
+            Self::RedriveRunning => "redrive-running",
             Self::ReloadRefused => "reload-refused",
             Self::RouteRefused => "route-refused",
             Self::Stopping => "stopping",
@@ -130,10 +140,12 @@ impl Kind {
             Self::Taps => "taps",
             Self::TooLarge => "too-large",
             Self::TooMany => "too-many",
+            Self::UnknownDeadLetter => "unknown-dead-letter",
             Self::UnknownLane => "unknown-lane",
             Self::UnknownMessage => "unknown-message",
             Self::UnknownMethod => "unknown-method",
             Self::UnknownPath => "unknown-path",
+            Self::UnknownRedrive => "unknown-redrive",
             Self::UnknownStream => "unknown-stream",
         }
     }

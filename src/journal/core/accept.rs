@@ -3,9 +3,9 @@
 //! Pure but for the window and the batch in the making, which both know of a fresh id or neither.
 
 use super::{Accepted, Answer, Fresh, Journal, MAX_BATCH_BYTES, Pending, Step};
+use crate::journal::letters::{self, GoneLetters};
 use crate::journal::state::Space;
 use crate::journal::window::Entry;
-use crate::journal::letters::{self, GoneLetters};
 use crate::journal::{DOOR_LANE, Submission, records};
 use crate::log::Urgency;
 use crate::message::{Chain, DeliveryId, LaneId, MessageId, Ordinal, Refusal, RouteId};

@@ -14,6 +14,7 @@ mod clients;
 mod cloudevents;
 mod config_bytes;
 mod config_errors;
+mod dead_letters;
 mod examples;
 mod expression_fuzz;
 mod fetched_tools;

@@ -134,9 +134,9 @@ pub struct LaneStatus {
     pub dead_letters: u64,
     /// Of these, since the start.
     #[serde(default)]
-    pub letters_redriven: u64,
+    pub dead_letters_redriven: u64,
     #[serde(default)]
-    pub letters_purged: u64,
+    pub dead_letters_purged: u64,
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,
@@ -281,6 +281,9 @@ pub(crate) fn sample() -> Status {
         lag_seconds: 1.5,
         held_keys: 1,
         retries: 6,
+        dead_letters: 2,
+        dead_letters_redriven: 4,
+        dead_letters_purged: 5,
         dead_letter_bytes: 512,
         dead_letter_max_bytes: 1 << 28,
         last_error: Some("refused by \"inbox\"".into()),

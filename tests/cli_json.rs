@@ -269,11 +269,34 @@ fn operating(asked: &mut Asked) {
     asked.gateway.kill();
     asked.gateway.configure(INBOX);
     asked.gateway.start().unwrap();
-    asked.ask("lane drop", 0, &["lane", "drop", "hung", "--discard"]);
+    asked.ask("lane drop", 0, &["lane", "drop", "hung"]);
+    dead_letters(asked);
     asked.write("routes.toml", b"version = 1\nnothing = 1\n");
     asked.gateway.configure(&format!("nothing = 1\n{INBOX}"));
     asked.ask("error", 1, &["reload"]);
     asked.gateway.configure(INBOX);
+}
+
+/// Those of a lane whose destination is gone.
+fn dead_letters(asked: &Asked) {
+    wait_until(PATIENCE, "it is among the dead letters", || {
+        let list = asked.ask("dlq list", 0, &["dlq", "list", "hung"]);
+        list[0]["letters"] != Value::from(Vec::<Value>::new())
+    });
+    asked.ask("dlq list", 0, &["dlq", "list"]);
+    let list = asked.ask("dlq list", 0, &["dlq", "list", "hung"]);
+    let offset = list[0]["letters"][0]["offset"].to_string();
+    asked.ask("dlq show", 0, &["dlq", "show", "hung", &offset]);
+    asked.ask("dlq export", 0, &["dlq", "export", "hung"]);
+    let file = asked.path("letters.ndjson");
+    let file = file.to_str().expect("UTF-8");
+    asked.ask("dlq export", 0, &["dlq", "export", "hung", "--to", file]);
+    // No route leads there any more.
+    asked.ask("dlq redrive", 1, &["dlq", "redrive", "hung", "--all"]);
+    asked.ask("error", 2, &["dlq", "purge", "hung", "--all"]);
+    let purge = ["dlq", "purge", "hung", "--all", "--yes"];
+    asked.ask("dlq purge", 0, &purge);
+    asked.ask("error", 4, &["dlq", "show", "hung", &offset]);
 }
 
 /// Sound, and then with a record that is damaged.

@@ -382,8 +382,9 @@ impl Lane {
             }
             gone.clone()
         };
-        *released = (gone.len(), end);
-        log.release(&gone);
+        if !log.release(&gone) {
+            *released = (gone.len(), end);
+        }
     }
 
     fn housekeep(&self) {

@@ -260,10 +260,12 @@ fn a_redrive_leaves_the_lane_to_fresh_messages() {
         house.get(&path)["redriven"].as_u64() > Some(100)
     });
     let before = house.get(&path);
-    let got = house
-        .client()
-        .post("/v1/topics/orders/fresh", &[("causeway-id", "fresh")], b"x");
-    assert_eq!(got.expect("an answer").status, 200);
+    let got = house.client().post(
+        "/v1/topics/orders/fresh",
+        &[("idempotency-key", "fresh")],
+        b"x",
+    );
+    assert_eq!(got.expect("an answer").status, 202);
     wait_until(PATIENCE, "the fresh one is there", || {
         house.received().iter().any(|got| got.id == "fresh")
     });

@@ -73,9 +73,10 @@ impl DeadLetterLog {
         &self.reader
     }
 
-    /// The journal has durably noted that these letters are gone: their room may be given back.
-    pub fn release(&self, gone: &RoaringTreemap) {
-        self.log().release(gone);
+    /// The journal has durably noted that these letters are gone: their room may be given back. True if
+    /// there may be more to do.
+    pub fn release(&self, gone: &RoaringTreemap) -> bool {
+        self.log().release(gone)
     }
 
     /// Whether its lane is stopped for want of room here.

@@ -12,29 +12,39 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+/// The only byte of a record without position, at the end of what was rewritten: see
+/// `record::RECORD_V1`.
+const RELEASED_V1: u8 = 0x51;
+
 /// By a segment's number: how many of its letters were gone when it was read last, and the bytes of
 /// the others then.
 pub(super) type LookedAt = HashMap<u64, (u64, u64)>;
 
 impl StreamLog {
-    /// Gives back what these letters took, as far as whole segments come of it. A failure ends this
-    /// until the log is opened anew.
-    pub fn release(&mut self, gone: &RoaringTreemap) {
+    /// Gives back what these letters took, as far as whole segments come of it: one piece of work. True
+    /// if there may be more. A failure ends this until the log is opened anew.
+    pub fn release(&mut self, gone: &RoaringTreemap) -> bool {
         if self.trim_failed.is_some() || self.failure().is_some() || gone.is_empty() {
-            return;
+            return false;
         }
-        if let Err(e) = self.try_release(gone) {
-            let dir = self.options.dir.display();
-            if e.kind() == io::ErrorKind::StorageFull {
+        match self.try_release(gone) {
+            Ok(is_more) => is_more,
+            // For want of room to make room: it is tried again when there is more to gain.
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                let dir = self.options.dir.display();
                 tracing::warn!(%dir, error = %e, "no room to rewrite dead letters");
-                return;
+                false
             }
-            tracing::error!(%dir, error = %e, "no room of dead letters is given back until a restart");
-            self.trim_failed = Some(e.to_string());
+            Err(e) => {
+                let dir = self.options.dir.display();
+                tracing::error!(%dir, error = %e, "no room of dead letters is given back until a restart");
+                self.trim_failed = Some(e.to_string());
+                false
+            }
         }
     }
 
-    fn try_release(&mut self, gone: &RoaringTreemap) -> io::Result<()> {
+    fn try_release(&mut self, gone: &RoaringTreemap) -> io::Result<bool> {
         let mut sealed = self.settled_segments();
         let front = sealed.iter().take_while(|s| is_gone(s, gone)).count();
         let dead: Vec<_> = sealed.drain(..front).collect();
@@ -48,16 +58,16 @@ impl StreamLog {
         let there = |seq: &u64| sealed.iter().any(|s| s.header.last_seq == *seq);
         self.looked_at.retain(|seq, _| there(seq));
         let Some(run) = choose_run(&sealed, &live, self.options.sizes.min_segment_bytes) else {
-            return Ok(());
+            return Ok(false);
         };
         let run = &sealed[run];
         if let Some(new) = log::compact(self.log.shared(), run, &mut Live(gone))? {
-            for segment in run {
-                self.looked_at.remove(&segment.header.last_seq);
-            }
             self.index(&new);
         }
-        Ok(())
+        for segment in run {
+            self.looked_at.remove(&segment.header.last_seq);
+        }
+        Ok(true)
     }
 
     /// Those that nothing is written to any more, and whose letters are all settled in the journal.
@@ -103,8 +113,9 @@ impl Keep for Live<'_> {
         !self.0.contains(position.0)
     }
 
+    /// So that the last batch's number stands there, whatever is left: the next segment goes on from it.
     fn instead(&mut self) -> Vec<Record> {
-        Vec::new()
+        vec![Record::new(vec![RELEASED_V1])]
     }
 }
 

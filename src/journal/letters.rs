@@ -170,7 +170,131 @@ impl Handle {
 
 #[cfg(test)]
 mod tests {
+    use super::super::orders::{Orders, Placed};
+    use super::super::tests::{House, house};
+    use super::super::verify;
     use super::*;
+    use crate::clock::{Clock, Wall};
+    use crate::message::Position;
+    use std::path::Path;
+
+    fn redrive(house: &House, offset: u64) -> Submission {
+        let mut submission = house.submission(None, &format!("letter {offset}"));
+        submission.redrives = Some(LetterId {
+            lane: house.lane,
+            offset,
+        });
+        submission
+    }
+
+    fn gone(house: &House) -> Vec<u64> {
+        let lane = house.journal.shared().lane(house.lane);
+        let lane = lane.expect("it is there");
+        let ledger = lane.ledger();
+        ledger.gone_letters().iter().collect()
+    }
+
+    /// The positions of those that were accepted.
+    fn accepted(house: &mut House, offsets: &[u64]) -> Vec<Option<Position>> {
+        let submissions = offsets.iter().map(|o| redrive(house, *o)).collect();
+        let answers = house.publish(submissions);
+        answers
+            .into_iter()
+            .map(|answer| answer.ok().map(|accepted| accepted.position))
+            .collect()
+    }
+
+    fn again(dir: &Path, clock: &Clock, with_checkpoint: bool, house: House) -> House {
+        let House {
+            journal,
+            mut keeper,
+            ..
+        } = house;
+        if with_checkpoint {
+            keeper.checkpoint(&journal.checkpoint_image());
+        }
+        drop((journal, keeper));
+        super::super::tests::house(dir, clock)
+    }
+
+    #[test]
+    fn a_letter_is_redriven_once_in_one_batch_and_over_all_runs() {
+        for with_checkpoint in [false, true] {
+            let dir = tempfile::tempdir().expect("temp dir");
+            let clock = Clock::manual(Wall(1_000_000));
+            let mut house = house(dir.path(), &clock);
+            let first = accepted(&mut house, &[3, 4, 3]);
+            assert_eq!(first, [Some(Position(0)), Some(Position(1)), None]);
+            assert_eq!(accepted(&mut house, &[4, 5]), [None, Some(Position(2))]);
+            assert_eq!(gone(&house), [3, 4, 5]);
+            // Far longer than any window of ids.
+            clock.advance(std::time::Duration::from_secs(100_000));
+            let mut house = again(dir.path(), &clock, with_checkpoint, house);
+            assert_eq!(gone(&house), [3, 4, 5]);
+            let more = accepted(&mut house, &[3, 6, 5]);
+            assert_eq!(more, [None, Some(Position(3)), None]);
+            let lane = house.journal.shared().lane(house.lane);
+            let lane = lane.expect("it is there");
+            assert_eq!(lane.ledger().counts().planned, 4);
+            lane.ledger().check().expect("it adds up");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_stays_a_letter() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let clock = Clock::manual(Wall(1_000_000));
+        let mut house = house(dir.path(), &clock);
+        let lane = house.journal.shared().lane(house.lane);
+        let lane = lane.expect("it is there");
+        lane.backlog_bytes.store(0, Ordering::Relaxed);
+        assert_eq!(accepted(&mut house, &[1]), [None]);
+        assert_eq!(gone(&house), [0; 0]);
+        lane.backlog_bytes.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(accepted(&mut house, &[1]), [Some(Position(0))]);
+    }
+
+    #[test]
+    fn purged_letters_are_gone_and_what_the_log_gave_back_is_forgotten() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let clock = Clock::manual(Wall(1_000_000));
+        let mut house = house(dir.path(), &clock);
+        let purge = |runs| GoneLetters {
+            why: Why::Purged,
+            lane: house.lane,
+            runs,
+        };
+        let (reply, mut told) = tokio::sync::oneshot::channel();
+        let order = super::super::orders::Order::Purge {
+            gone: purge(vec![0..5, 9..10]),
+            reply,
+        };
+        let mut orders = Orders::default();
+        let placed = Placed {
+            after: super::super::orders::Count::default(),
+            order,
+        };
+        orders.append(&mut std::iter::once(placed).collect());
+        orders.obey(&mut house.journal);
+        orders.tell(&house.journal);
+        assert!(told.try_recv().is_err(), "it isn't durable yet");
+        assert_eq!(accepted(&mut house, &[2, 6]), [None, Some(Position(0))]);
+        orders.tell(&house.journal);
+        told.try_recv().expect("it is durable");
+        let mut house = again(dir.path(), &clock, false, house);
+        assert_eq!(gone(&house), [0, 1, 2, 3, 4, 6, 9]);
+        let lane = house.journal.shared().lane(house.lane);
+        lane.expect("it is there")
+            .letters_from
+            .store(6, Ordering::Relaxed);
+        assert_eq!(accepted(&mut house, &[7]), [Some(Position(1))]);
+        assert_eq!(gone(&house), [6, 7, 9]);
+        drop(house);
+        let options = super::super::tests::options(dir.path(), &clock);
+        let disk = std::sync::Arc::new(crate::log::disk::RealDisk);
+        let walk = verify(disk, options).expect("it opens");
+        assert!(walk.is_sound(), "{:?}", walk.problems);
+    }
 
     #[test]
     fn what_is_written_is_read() {

@@ -58,7 +58,11 @@ impl Jobs {
     }
 
     /// Adds one, unless one of that lane runs.
-    fn begin(&self, make: impl FnOnce(String) -> Job, clock: &Clock) -> Result<Arc<Job>, Redrive> {
+    fn begin(
+        &self,
+        make: impl FnOnce(String) -> Job,
+        clock: &Clock,
+    ) -> Result<Arc<Job>, Box<Redrive>> {
         let mut all = self.lock();
         all.begun += 1;
         // A number of another run is never taken for one of this.
@@ -67,7 +71,7 @@ impl Jobs {
         if let Some(other) = running
             .find(|other| other.name == job.shown().name && other.state == RedriveState::Running)
         {
-            return Err(other);
+            return Err(Box::new(other));
         }
         let job = Arc::new(job);
         all.jobs.push_back(Arc::clone(&job));

@@ -8,7 +8,7 @@ use super::Admin;
 use super::client::Server;
 use super::exit::{EXIT_CODES, Failure, Reply};
 use super::operate::read;
-use crate::admin::letters::{Filter, PurgeOrder, Purged};
+use crate::admin::letters::{Filter, PurgeOrder, Purged, Which};
 use crate::gateway::Told;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -201,21 +201,19 @@ impl FilterArgs {
 }
 
 impl WhichArgs {
-    /// The members of an order that say it.
-    fn order(&self) -> Result<(Option<Vec<u64>>, Option<Filter>, bool), Failure> {
-        if !self.offsets.is_empty() {
-            return Ok((Some(self.offsets.clone()), None, false));
-        }
-        if self.filter.is_given() {
-            return Ok((None, Some(self.filter.filter()), false));
-        }
-        match self.all {
-            true => Ok((None, None, true)),
-            false => Err(Failure::usage(
+    fn which(&self) -> Result<Which, Failure> {
+        let is_none = self.offsets.is_empty() && !self.filter.is_given() && !self.all;
+        if is_none {
+            return Err(Failure::usage(
                 "it isn't said which letters",
                 "name their offsets, give --reason, --topic, --route, --from or --until, or say --all",
-            )),
+            ));
         }
+        Ok(Which {
+            offsets: (!self.offsets.is_empty()).then(|| self.offsets.clone()),
+            filter: self.filter.is_given().then(|| self.filter.filter()),
+            all: self.all,
+        })
     }
 }
 
@@ -226,7 +224,11 @@ fn path_of(name: &str) -> String {
 
 /// Goes on where the gateway looked no further.
 async fn purge(order: &Purge, server: &Server) -> Result<Told, Failure> {
-    let (offsets, mut filter, all) = order.which.order()?;
+    let Which {
+        offsets,
+        mut filter,
+        all,
+    } = order.which.which()?;
     if !order.yes {
         return Err(Failure::usage(
             "purged letters are gone for good",

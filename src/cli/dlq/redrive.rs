@@ -15,11 +15,11 @@ use tokio::time::sleep;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(asked: &Asked, server: &Server) -> Result<Told, Failure> {
-    let (offsets, filter, all) = asked.which.order()?;
+    let which = asked.which.which()?;
     let order = RedriveOrder {
-        offsets,
-        filter,
-        all,
+        offsets: which.offsets,
+        filter: which.filter,
+        all: which.all,
         new_id: asked.new_id,
         reroute: asked.reroute,
         rate: asked.rate,

@@ -15,6 +15,7 @@ mod clients;
 mod cloudevents;
 mod config_bytes;
 mod config_errors;
+mod dead_letters;
 mod egress;
 mod examples;
 mod expression_fuzz;

@@ -1,6 +1,10 @@
 //! Questions to the gateway, as values that it receives and answers.
 
 use super::explanation::Explanation;
+use super::letters::{
+    Answer, LettersAsk, LettersError, Logs, Page, PageWanted, PurgeOrder, Purged, Redrive,
+    RedriveOrder, Redrives,
+};
 use super::startup::Startup;
 use super::status::Status;
 use crate::door::taps;
@@ -17,6 +21,8 @@ const QUEUE: usize = 16;
 
 /// Long enough for a busy machine; whoever asks shouldn't hang with the gateway.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A page may be looked for in all of a log; a purge stops by itself before.
+const LETTERS_PATIENCE: Duration = Duration::from_secs(10);
 /// A reload may open streams, and reads their ends.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -39,6 +45,7 @@ pub enum Question {
         order: LaneOrder,
         answer: oneshot::Sender<Result<LaneTold, LaneOrderError>>,
     },
+    Letters(LettersAsk),
     /// Live copies of what passes, until the reader is dropped.
     Tap {
         wanted: Box<taps::Wanted>,
@@ -229,6 +236,85 @@ impl Control {
     /// It goes on if this gives up.
     pub async fn reload(&self) -> Result<Result<Reloaded, ReloadError>, NoAnswer> {
         self.ask(RELOAD_PATIENCE, Question::Reload).await
+    }
+
+    pub async fn letter_logs(&self) -> Result<Result<Logs, LettersError>, NoAnswer> {
+        self.ask_letters(LettersAsk::Logs).await
+    }
+
+    pub async fn letters(
+        &self,
+        name: String,
+        wanted: PageWanted,
+    ) -> Result<Result<Page, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Page {
+            name,
+            wanted,
+            answer,
+        })
+        .await
+    }
+
+    pub async fn letter(
+        &self,
+        name: String,
+        offset: u64,
+    ) -> Result<Result<Page, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::One {
+            name,
+            offset,
+            answer,
+        })
+        .await
+    }
+
+    /// It goes on if this gives up.
+    pub async fn redrive(
+        &self,
+        name: String,
+        order: RedriveOrder,
+    ) -> Result<Result<Redrive, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Redrive {
+            name,
+            order,
+            answer,
+        })
+        .await
+    }
+
+    /// It goes on if this gives up.
+    pub async fn purge_letters(
+        &self,
+        name: String,
+        order: PurgeOrder,
+    ) -> Result<Result<Purged, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Purge {
+            name,
+            order,
+            answer,
+        })
+        .await
+    }
+
+    pub async fn redrives(&self) -> Result<Result<Redrives, LettersError>, NoAnswer> {
+        self.ask_letters(LettersAsk::Redrives).await
+    }
+
+    pub async fn progress(
+        &self,
+        id: String,
+        stop: bool,
+    ) -> Result<Result<Redrive, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Progress { id, stop, answer })
+            .await
+    }
+
+    async fn ask_letters<T>(
+        &self,
+        ask: impl FnOnce(Answer<T>) -> LettersAsk,
+    ) -> Result<Result<T, LettersError>, NoAnswer> {
+        let question = |answer| Question::Letters(ask(answer));
+        self.ask(LETTERS_PATIENCE, question).await
     }
 
     async fn ask<T>(

@@ -274,6 +274,24 @@ fn lanes(page: &mut Page, lanes: &[LaneStatus]) {
     of_each("causeway_lane_circuit_opened_total", "counter", help, |l| {
         l.circuit_opened as f64
     });
+    let help = "Dead letters that are kept.";
+    of_each("causeway_lane_dead_letters", "gauge", help, |l| {
+        l.dead_letters as f64
+    });
+    let help = "Dead letters that were redriven.";
+    of_each(
+        "causeway_lane_dead_letters_redriven_total",
+        "counter",
+        help,
+        |l| l.dead_letters_redriven as f64,
+    );
+    let help = "Dead letters that were purged.";
+    of_each(
+        "causeway_lane_dead_letters_purged_total",
+        "counter",
+        help,
+        |l| l.dead_letters_purged as f64,
+    );
     let help = "Bytes of its dead letters.";
     of_each("causeway_lane_dead_letter_bytes", "gauge", help, |l| {
         l.dead_letter_bytes as f64

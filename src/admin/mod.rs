@@ -4,6 +4,7 @@
 
 mod control;
 pub mod explanation;
+pub mod letters;
 mod metrics;
 mod startup;
 pub mod status;
@@ -64,9 +65,25 @@ pub fn admin_router(control: Control) -> Router {
         .route("/api/v1/lanes/{name}/resume", post(resume_lane))
         .route("/api/v1/lanes/{name}/skip", post(skip_one))
         .route("/api/v1/reload", post(reload))
+        .merge(letters())
         .route("/api/v1/tap", get(tap::open))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     with_fallbacks(health().merge(api)).with_state(control)
+}
+
+fn letters() -> Router<Control> {
+    use letters::http as of;
+    let log = "/api/v1/dead-letters/{name}";
+    Router::new()
+        .route("/api/v1/dead-letters", get(of::logs))
+        .route(log, get(of::list))
+        .route(&format!("{log}/{{offset}}"), get(of::show))
+        .route(&format!("{log}/export"), get(of::export_all))
+        .route(&format!("{log}/redrive"), post(of::redrive))
+        .route(&format!("{log}/purge"), post(of::purge))
+        .route("/api/v1/redrives", get(of::redrives))
+        .route("/api/v1/redrives/{id}", get(of::progress))
+        .route("/api/v1/redrives/{id}/stop", post(of::stop))
 }
 
 fn health() -> Router<Control> {

@@ -143,6 +143,14 @@ pub struct LaneStatus {
     /// Until a probe, the next by the rate, or a retry.
     #[serde(default)]
     pub next_try_seconds: Option<f64>,
+    /// That can be listed now.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Of these, since the start.
+    #[serde(default)]
+    pub dead_letters_redriven: u64,
+    #[serde(default)]
+    pub dead_letters_purged: u64,
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,
@@ -304,6 +312,9 @@ pub(crate) fn sample() -> Status {
         rejected: 2,
         circuit_opened: 1,
         next_try_seconds: Some(2.5),
+        dead_letters: 2,
+        dead_letters_redriven: 4,
+        dead_letters_purged: 5,
         dead_letter_bytes: 512,
         dead_letter_max_bytes: 1 << 28,
         last_error: Some("refused by \"inbox\"".into()),

@@ -5,6 +5,7 @@
 mod advice;
 mod bench;
 mod client;
+mod dlq;
 mod exit;
 mod explain;
 mod locate;
@@ -30,6 +31,7 @@ use crate::gateway::Told;
 use crate::message::DeliveryId;
 use bench::Bench;
 use clap::{Args, Parser, Subcommand};
+use dlq::Dlq;
 use exit::{Code, EXIT_CODES, Failure, Reply, say};
 use explain::{Explain, Shown};
 use locate::server;
@@ -142,6 +144,9 @@ enum Command {
     /// Act on a lane of a running gateway
     #[command(subcommand)]
     Lane(LaneCommand),
+    /// Look after dead letters: what a running gateway could not deliver
+    #[command(subcommand)]
+    Dlq(Box<Dlq>),
     /// Look after the journal of a gateway that isn't running
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -288,6 +293,11 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
             block_on(operate::reload(&server))?.into()
         }
         Some(Command::Lane(command)) => lane(command, config, house)?.into(),
+        Some(Command::Dlq(dlq)) => {
+            let server = locate::admin(dlq.admin(), config, house)?;
+            let mut out = std::io::stdout().lock();
+            return block_on(dlq.run(&server, colour, &mut out));
+        }
         Some(Command::Journal(JournalCommand::Verify)) => {
             of_house((house.verify_journal)(config))?.into()
         }

@@ -46,6 +46,7 @@ pub(super) fn resolve(raw: Raw, reader: &Reader<'_>) -> Option<Settings> {
         identities: raw.identities,
         destinations,
         door_dead_letters_max_bytes: raw.defaults.dead_letters_max_bytes?,
+        dead_letters: raw.dead_letters,
         routes,
         unrouted: raw.unrouted,
     };

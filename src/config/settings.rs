@@ -29,6 +29,7 @@ pub struct Settings {
     pub destinations: Vec<Destination>,
     /// The door's own dead letters: `[defaults] dead_letters`.
     pub door_dead_letters_max_bytes: u64,
+    pub dead_letters: DeadLetters,
     /// In the order of the file.
     pub routes: Vec<RouteSpec>,
     pub unrouted: Unrouted,
@@ -62,6 +63,14 @@ pub struct Journal {
 pub struct Dedup {
     pub window: Duration,
     pub max_entries: usize,
+}
+
+/// What of dead letters operators are not shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Names of headers, in small letters.
+    pub redact: Vec<String>,
+    pub redact_payload: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -49,6 +49,16 @@ pub struct Lane {
     handle: LaneHandle,
     egress: Arc<Egress>,
     dead_letters: Arc<DeadLetterLog>,
+    letters: LetterCounts,
+}
+
+/// Of dead letters, since the start.
+#[derive(Default)]
+struct LetterCounts {
+    redriven: AtomicU64,
+    purged: AtomicU64,
+    /// Those that were gone, and the log's end, when room was given back last.
+    released: Mutex<(u64, u64)>,
 }
 
 impl Lanes {
@@ -213,6 +223,7 @@ fn start(
         handle,
         egress,
         dead_letters: destination.dead_letters,
+        letters: LetterCounts::default(),
     })
 }
 
@@ -372,9 +383,57 @@ impl Lane {
             .store(max_bytes, Ordering::Relaxed);
     }
 
+    pub fn count_redriven(&self) {
+        self.letters.redriven.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_purged(&self, count: u64) {
+        self.letters.purged.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn letters_redriven(&self) -> u64 {
+        self.letters.redriven.load(Ordering::Relaxed)
+    }
+
+    pub fn letters_purged(&self) -> u64 {
+        self.letters.purged.load(Ordering::Relaxed)
+    }
+
+    /// Dead letters that can be listed. A look at counts alone.
+    pub fn letters(&self) -> u64 {
+        let ledger = self.state.ledger();
+        let end = ledger.marks().dead_letters;
+        let range = self.dead_letters.reader().bounds().0.min(end)..end;
+        range.end - range.start - ledger.gone_letters().range_cardinality(range)
+    }
+
+    /// Gives back the room of letters that are gone, where there may be some since the last time.
+    fn release_letters(&self) {
+        let log = &self.dead_letters;
+        let (earliest, end) = log.reader().bounds();
+        self.state.letters_from.store(earliest, Ordering::Relaxed);
+        let mut released = self
+            .letters
+            .released
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let gone = {
+            let ledger = self.state.ledger();
+            let gone = ledger.gone_letters();
+            if gone.is_empty() || *released == (gone.len(), end) {
+                return;
+            }
+            gone.clone()
+        };
+        if !log.release(&gone) {
+            *released = (gone.len(), end);
+        }
+    }
+
     fn housekeep(&self) {
         let marks = self.state.ledger().marks();
         self.dead_letters.advance_mark(marks.dead_letters);
+        self.release_letters();
         if let Some(stream) = self.stream() {
             stream.housekeep(marks.sink);
         }

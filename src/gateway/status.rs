@@ -1,5 +1,6 @@
 //! Answers the questions of health and control: what the gateway holds and owes.
 
+use super::dead_letters::DeadLetterDesk;
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
 use super::process::process;
@@ -44,6 +45,7 @@ pub struct StatusDesk {
     pub listeners: Vec<(&'static str, AbortHandle)>,
     pub disk: Arc<dyn Disk>,
     pub stop: watch::Receiver<bool>,
+    pub letters: DeadLetterDesk,
 }
 
 impl StatusDesk {
@@ -72,6 +74,7 @@ impl StatusDesk {
                 Question::Tap { wanted, answer } => {
                     drop(answer.send(self.door.taps.open(*wanted)));
                 }
+                Question::Letters(ask) => self.letters.answer(ask),
                 Question::Reload(answer) => self.reload(answer),
             }
         }
@@ -339,6 +342,9 @@ impl StatusDesk {
             next_try_seconds: view
                 .next_try
                 .map(|due| due.since(self.clock.mono()).as_secs_f64()),
+            dead_letters: lane.letters(),
+            dead_letters_redriven: lane.letters_redriven(),
+            dead_letters_purged: lane.letters_purged(),
             dead_letter_bytes: lane.dead_letter_bytes(),
             dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),

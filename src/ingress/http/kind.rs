@@ -11,6 +11,7 @@ pub enum Kind {
     ContentEncoding,
     ContentType,
     DeadLettered,
+    DeadLettersFailed,
     DedupFull,
     Discarded,
     DropFailed,
@@ -32,6 +33,7 @@ pub enum Kind {
     NoRoute,
     OffsetGone,
     OutcomePending,
+    RedriveRunning,
     ReloadRefused,
     RouteRefused,
     Stopping,
@@ -40,15 +42,17 @@ pub enum Kind {
     Taps,
     TooLarge,
     TooMany,
+    UnknownDeadLetter,
     UnknownLane,
     UnknownMessage,
     UnknownMethod,
     UnknownPath,
+    UnknownRedrive,
     UnknownStream,
 }
 
 impl Kind {
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 46] = [
         Self::BacklogFull,
         Self::Batches,
         Self::BodyTimeout,
@@ -57,6 +61,7 @@ impl Kind {
         Self::ContentEncoding,
         Self::ContentType,
         Self::DeadLettered,
+        Self::DeadLettersFailed,
         Self::DedupFull,
         Self::Discarded,
         Self::DropFailed,
@@ -78,6 +83,7 @@ impl Kind {
         Self::NoRoute,
         Self::OffsetGone,
         Self::OutcomePending,
+        Self::RedriveRunning,
         Self::ReloadRefused,
         Self::RouteRefused,
         Self::Stopping,
@@ -86,10 +92,12 @@ impl Kind {
         Self::Taps,
         Self::TooLarge,
         Self::TooMany,
+        Self::UnknownDeadLetter,
         Self::UnknownLane,
         Self::UnknownMessage,
         Self::UnknownMethod,
         Self::UnknownPath,
+        Self::UnknownRedrive,
         Self::UnknownStream,
     ];
 
@@ -104,6 +112,7 @@ impl Kind {
             Self::ContentEncoding => "content-encoding",
             Self::ContentType => "content-type",
             Self::DeadLettered => "dead-lettered",
+            Self::DeadLettersFailed => "dead-letters-failed",
             Self::DedupFull => "dedup-full",
             Self::Discarded => "discarded",
             Self::DropFailed => "drop-failed",
@@ -125,6 +134,7 @@ impl Kind {
             Self::NoRoute => "no-route",
             Self::OffsetGone => "offset-gone",
             Self::OutcomePending => "outcome-pending",
+            Self::RedriveRunning => "redrive-running",
             Self::ReloadRefused => "reload-refused",
             Self::RouteRefused => "route-refused",
             Self::Stopping => "stopping",
@@ -133,10 +143,12 @@ impl Kind {
             Self::Taps => "taps",
             Self::TooLarge => "too-large",
             Self::TooMany => "too-many",
+            Self::UnknownDeadLetter => "unknown-dead-letter",
             Self::UnknownLane => "unknown-lane",
             Self::UnknownMessage => "unknown-message",
             Self::UnknownMethod => "unknown-method",
             Self::UnknownPath => "unknown-path",
+            Self::UnknownRedrive => "unknown-redrive",
             Self::UnknownStream => "unknown-stream",
         }
     }

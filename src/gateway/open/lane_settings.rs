@@ -1,7 +1,7 @@
 //! What a lane is told when it is made, and when a reload changes it: what the file says of its
 //! destination, and of the routes that lead there. Pure.
 
-use crate::config::settings::Destination;
+use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::Egress;
 use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
 use crate::message::{LaneId, RouteId};
@@ -47,6 +47,10 @@ pub fn tune(settings: &mut LaneSettings, spec: &Destination, words: HashMap<Rout
     settings.on_reject = on_reject(spec.lane.on_reject);
     settings.on_reject_of.extend(words);
     settings.retry = retry(spec);
+    // What it was opened with holds until it adopts this file, which comes after.
+    if let DestinationKind::Webhook(hook) = &spec.kind {
+        settings.limits.flights = hook.concurrency;
+    }
 }
 
 const fn retry(destination: &Destination) -> RetryPolicy {

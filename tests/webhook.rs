@@ -151,6 +151,30 @@ fn a_reload_takes_another_address_for_what_is_owed() {
 }
 
 #[test]
+fn a_reload_allows_more_requests_at_once() {
+    let hook = Hook::start();
+    hook.behave(Manner::Hangs);
+    let with = |concurrency: usize| {
+        let url = hook.address();
+        settings(&format!(
+            "url = \"http://{url}\"\nconcurrency = {concurrency}\n"
+        ))
+    };
+    let gateway = started(&with(1));
+    let mut client = gateway.client(ANSWER_LIMIT);
+    for n in 0..3 {
+        let topic = format!("/v1/topics/jobs/{n}");
+        let answer = client.post(&topic, &[], b"1").expect("an answer");
+        assert_eq!(answer.status, 202, "{answer}");
+    }
+    wait_until(PATIENCE, "one request", || hook.asked() == 1);
+    gateway.configure(&with(3));
+    let reload = gateway.run(&["reload"]);
+    assert!(reload.status.success(), "{reload:?}");
+    wait_until(PATIENCE, "three requests", || hook.asked() == 3);
+}
+
+#[test]
 fn what_the_service_asks_for_is_waited() {
     let hook = Hook::start();
     hook.behave(Manner::Busy);

@@ -1,7 +1,7 @@
 //! What a lane is told when it is made, and when a reload changes it: what the file says of its
 //! destination, and of the routes that lead there. Pure.
 
-use crate::config::settings::Destination;
+use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::{Egress, Shape};
 use crate::lane::{BreakerPolicy, LaneSettings, Limits, Mode, OnReject, RatePolicy, RetryPolicy};
 use crate::message::{LaneId, RouteId};
@@ -60,6 +60,10 @@ pub fn tune(
     settings.rate = rate(spec);
     settings.batch_time = spec.lane.batch.time;
     settings.limits = limits(egress, Some(spec));
+    // What it was opened with holds until it adopts this file, which comes after.
+    if let DestinationKind::Webhook(hook) = &spec.kind {
+        settings.limits.flights = hook.concurrency;
+    }
 }
 
 /// What the file says of batches goes before what the destination likes.

@@ -9,6 +9,8 @@ mod credentials;
 #[cfg(feature = "faults")]
 mod faulty;
 mod harness;
+#[cfg(feature = "faults")]
+mod judged;
 mod odd_bytes;
 mod order;
 mod oversize;
@@ -20,6 +22,7 @@ mod shutdown;
 mod start;
 mod stream;
 mod unknown;
+mod webhook;
 mod world;
 
 macro_rules! contract {
@@ -42,6 +45,7 @@ macro_rules! contract {
 
 mod kinds {
     contract!(stream, super::super::stream::Stream);
+    contract!(webhook, super::super::webhook::Webhook);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

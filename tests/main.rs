@@ -26,6 +26,7 @@ mod health;
 mod http_batch;
 mod http_events;
 mod imports;
+mod journal_compaction;
 mod journal_format;
 mod journal_repair;
 mod lanes;

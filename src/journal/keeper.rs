@@ -330,10 +330,11 @@ impl Keeper {
             gone,
             shared: &self.shared,
         };
-        let new = log::compact(self.shared.reader.shared(), &run, &mut keep)?;
+        // Before it can fail half way: the new one may be in place then, under the number of the last old one.
         for seq in seqs {
             self.contents.remove(seq);
         }
+        let new = log::compact(self.shared.reader.shared(), &run, &mut keep)?;
         if let Some(segment) = new {
             self.write_index(&segment, &found)?;
             let content = Content {

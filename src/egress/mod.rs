@@ -7,6 +7,7 @@ mod dial;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
 mod names;
+mod rabbitmq;
 pub mod stream;
 mod verdict;
 mod webhook;
@@ -14,6 +15,7 @@ mod webhook;
 pub use dial::TlsOptions;
 
 pub use names::{DeliveryNames, NameBook, Names};
+pub use rabbitmq::{Rabbitmq, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
 pub use verdict::{KeyOrder, Shape, Verdict};
 pub use webhook::{Webhook, WebhookFormat, WebhookOptions};
@@ -27,6 +29,7 @@ use stream::StreamDestination;
 /// Every kind of destination that is built in.
 pub enum Egress {
     Stream(StreamDestination),
+    Rabbitmq(Rabbitmq),
     Webhook(Webhook),
     /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
     Nowhere,
@@ -51,6 +54,7 @@ impl Egress {
         match self {
             // After a failure it applies nothing anyway.
             Self::Stream(stream) => stream.deliver(deliveries).await,
+            Self::Rabbitmq(rabbitmq) => rabbitmq.deliver(deliveries, strict).await,
             Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
                 verdicts: vec![Verdict::fatal("there is no such destination"); deliveries.len()],
@@ -61,6 +65,13 @@ impl Egress {
         }
     }
 
+    /// At the end of its lane, in bounded time.
+    pub async fn close(&self) {
+        if let Self::Rabbitmq(rabbitmq) = self {
+            rabbitmq.close().await;
+        }
+    }
+
     /// How a lane batches for it. A stream syncs the disk that the journal is on, and pays for each
     /// batch what it pays for a hundred records.
     #[must_use]
@@ -68,6 +79,12 @@ impl Egress {
         match self {
             Self::Stream(_) => Shape {
                 rest: Duration::from_millis(2),
+                ..Shape::BULK
+            },
+            // Each batch has a channel of its own.
+            Self::Rabbitmq(_) => Shape {
+                batch_count: 256,
+                flights: 16,
                 ..Shape::BULK
             },
             Self::Webhook(webhook) => Shape {
@@ -85,7 +102,7 @@ impl Egress {
     pub fn key_order(&self) -> KeyOrder {
         match self {
             Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
-            Self::Webhook(_) => KeyOrder::OneAtATime,
+            Self::Rabbitmq(_) | Self::Webhook(_) => KeyOrder::OneAtATime,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.key_order(),
         }

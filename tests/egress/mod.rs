@@ -13,6 +13,7 @@ mod odd_bytes;
 mod order;
 mod oversize;
 mod partial;
+mod rabbitmq;
 mod reconnect;
 mod reject;
 mod retry;
@@ -42,6 +43,7 @@ macro_rules! contract {
 
 mod kinds {
     contract!(stream, super::super::stream::Stream);
+    contract!(rabbitmq, super::super::rabbitmq::RabbitQueue);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

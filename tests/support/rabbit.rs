@@ -53,6 +53,15 @@ pub fn manage(server: &Rabbitmq, method: &str, path: &str, body: &Value) -> Valu
     answer.json().unwrap_or(Value::Null)
 }
 
+/// Until it is there.
+pub fn wait_queue(server: &Rabbitmq, queue: &str) {
+    super::wait::wait_until(ANSWER_LIMIT, "the queue is declared", || {
+        let all = manage(server, "GET", "/api/queues/%2f", &Value::Null);
+        let all = all.as_array().expect("queues");
+        all.iter().any(|each| each["name"] == queue)
+    });
+}
+
 /// A client of the test's own.
 pub struct Rabbit {
     /// Before its runtime: fields are dropped in order.

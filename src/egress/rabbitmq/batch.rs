@@ -39,6 +39,8 @@ pub struct Published {
     pub verdicts: Vec<Verdict>,
     /// The server ended the channel because of one of those that are in doubt.
     pub has_culprit: bool,
+    /// The exchange is gone: it is declared, or looked for, when a connection is made.
+    pub has_lost_exchange: bool,
     /// Nothing is unconfirmed on the channel.
     pub is_settled: bool,
 }
@@ -76,11 +78,12 @@ pub async fn publish(
     drop(running);
     let is_settled = is_complete && channel.status().connected();
     let mut verdicts = Vec::with_capacity(known.len());
-    let mut has_culprit = false;
+    let (mut has_culprit, mut has_lost_exchange) = (false, false);
     for (publication, known) in publications.iter().zip(known) {
         let mine = returned.iter().position(|back| is_of(back, publication));
         if let Known::Lost(error) | Known::NotSent(error) = &known {
             has_culprit |= told::blames_a_message(error);
+            has_lost_exchange |= told::misses_something(error);
         }
         verdicts.push(match (mine.map(|i| returned.swap_remove(i)), known) {
             (Some(back), _) => Verdict::reject(told::unroutable(&back)),
@@ -99,6 +102,7 @@ pub async fn publish(
     Published {
         verdicts,
         has_culprit,
+        has_lost_exchange,
         is_settled,
     }
 }

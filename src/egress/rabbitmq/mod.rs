@@ -231,6 +231,7 @@ impl Cluster {
         let nothing_sent = |why: String| Published {
             verdicts: vec![Verdict::retry(why); publications.len()],
             has_culprit: false,
+            has_lost_exchange: false,
             is_settled: true,
         };
         if let Some(why) = link.blocked() {
@@ -249,6 +250,9 @@ impl Cluster {
             link.give_back(channel);
         } else if let Some(why) = link.blocked() {
             published.say(&why);
+        }
+        if published.has_lost_exchange {
+            self.give_up(link).await;
         }
         published
     }

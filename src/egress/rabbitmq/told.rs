@@ -5,6 +5,7 @@ use lapin::message::BasicReturnMessage;
 
 /// AMQP's reply codes that one message alone can bring about.
 const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 const OF_FRAMES: [u16; 4] = [501, 502, 503, 505];
 
@@ -32,6 +33,11 @@ pub fn blames_a_message(error: &lapin::Error) -> bool {
         ACCESS_REFUSED => said.get_message().as_str().contains("access to topic"),
         code => OF_FRAMES.contains(&code),
     }
+}
+
+/// Whether the server ended a channel because something isn't there that was when the connection was made.
+pub fn misses_something(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(said) if said.get_id() == NOT_FOUND)
 }
 
 /// Whether a publish on a channel that was closed before: nothing of it was sent.

@@ -84,7 +84,7 @@ fn by_rabbitmq() {
     let url = server.ports().url();
     let gateway = gateway(
         "routes.toml",
-        &[("amqp://guest:guest@localhost:5672/%2f", &url)],
+        &[("amqp://localhost:5672/%2f", &url)],
     );
     post(&python, &gateway);
     rabbit::wait_queue(&server, "emails");

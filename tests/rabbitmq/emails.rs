@@ -82,10 +82,7 @@ fn by_rabbitmq() {
         return;
     };
     let url = server.ports().url();
-    let gateway = gateway(
-        "routes.toml",
-        &[("amqp://localhost:5672/%2f", &url)],
-    );
+    let gateway = gateway("routes.toml", &[("amqp://localhost:5672/%2f", &url)]);
     post(&python, &gateway);
     rabbit::wait_queue(&server, "emails");
     let worker = run(&python, "worker.py", &["2"], ("AMQP_URL", &url));

@@ -24,7 +24,7 @@ impl House {
     /// `url`: as TOML.
     pub fn start_at(url: &str, keys: &str) -> Self {
         let settings = format!(
-            "[destinations.sink]\ntype = \"rabbitmq\"\nurl = {url}\ntimeout = \"2s\"\n\
+            "[limits]\npayload = \"4MiB\"\n\n[destinations.sink]\ntype = \"rabbitmq\"\nurl = {url}\ntimeout = \"2s\"\n\
              retry = {{ initial = \"10ms\", max = \"200ms\" }}\n{keys}\n\n\
              [[routes]]\nname = \"all\"\ntopic = \"#\"\nto = [\"sink\"]\n"
         );
@@ -42,7 +42,12 @@ impl House {
             let message = json!({ "topic": topic, "id": id, "headers": headers, "data": id });
             format!("{message}\n")
         };
-        let body: String = messages.iter().map(line).collect();
+        self.publish_lines(&messages.iter().map(line).collect::<Vec<_>>());
+    }
+
+    /// Of a batch, each with its end.
+    pub fn publish_lines(&mut self, messages: &[String]) {
+        let body = messages.concat();
         let mut client = self.gateway.client(PATIENCE);
         let answer = client.post("/v1/batch", &[], body.as_bytes());
         let answer = answer.unwrap_or_else(|t| panic!("{t}"));

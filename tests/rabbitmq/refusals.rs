@@ -1,7 +1,7 @@
 //! What a server refuses, and what becomes of it when it no longer does.
 
 use super::house::{House, PATIENCE};
-use crate::support::rabbit::{self, Rabbit, ids};
+use crate::support::rabbit::{self, MAX_MESSAGE_BYTES, Rabbit, ids};
 use crate::support::wait::wait_for;
 use lapin::ExchangeKind;
 use serde_json::json;
@@ -81,4 +81,34 @@ fn what_is_there_in_another_way_is_told_in_the_servers_words() {
     rabbit::manage(&server, "DELETE", "/api/queues/%2f/other", &json!(null));
     house.wait_settled(0);
     assert_eq!(ids(&rabbit.drain("other")), ["other"]);
+}
+
+/// The server closes the channel, on which many others are unconfirmed.
+#[test]
+fn of_many_those_that_are_too_large_are_found() {
+    let Some(server) = rabbit::shared("rabbitmq::refusals::of_many") else {
+        return;
+    };
+    let mut house = House::start(&server, r#"queues = [{ name = "many" }]"#);
+    let large = "x".repeat(MAX_MESSAGE_BYTES + 1);
+    let line = |n: usize| {
+        let data = if n % 20 == 7 { &*large } else { "small" };
+        format!(
+            "{}\n",
+            json!({ "topic": "many", "id": format!("n-{n}"), "data": data })
+        )
+    };
+    let lines: Vec<String> = (0..60).map(line).collect();
+    house.publish_lines(&lines);
+    house.wait_settled(3);
+    let error = house.last_error();
+    assert!(
+        error.contains("PRECONDITION_FAILED - message size"),
+        "{error}"
+    );
+    let came: BTreeSet<String> = ids(&Rabbit::connect(&server).drain("many"))
+        .into_iter()
+        .collect();
+    assert_eq!(came.len(), 57);
+    assert!(["n-7", "n-27", "n-47"].iter().all(|id| !came.contains(*id)));
 }

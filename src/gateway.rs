@@ -4,6 +4,7 @@
 //! What must not live here: what a stage does.
 
 mod data_dir;
+mod dead_letters;
 mod explain;
 mod front;
 mod lanes;
@@ -28,6 +29,7 @@ use crate::config::Settings;
 use crate::door::{Door, Generations};
 use crate::journal;
 use crate::spans::Spans;
+use dead_letters::DeadLetterDesk;
 use front::Reception;
 use futures_util::future::join_all;
 use lanes::Lanes;
@@ -130,7 +132,16 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
         &clock,
         stop.clone(),
     );
+    let letters = DeadLetterDesk {
+        door: Arc::clone(&door),
+        lanes: Arc::clone(&lanes),
+        board: Arc::clone(&board),
+        clock: clock.clone(),
+        stop: stop.clone(),
+        jobs: Arc::default(),
+    };
     let desk = StatusDesk {
+        letters,
         board: Arc::clone(&board),
         reloads,
         door,

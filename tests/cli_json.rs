@@ -38,6 +38,16 @@ topic = "hung"
 ack = "delivered"
 ack_timeout = "50ms"
 to = ["hung"]
+
+[destinations.picky]
+type = "faulty"
+script = "reject"
+record = "picky.record"
+
+[[routes]]
+name = "picky"
+topic = "picky/{x}"
+to = [{ destination = "picky", topic = "other/${x}" }]
 "#;
 
 /// A gateway, and what was asked of it so far.
@@ -77,9 +87,11 @@ impl Asked {
     }
 
     fn hold(&self, heading: &str, words: &[&str], lines: &[String]) -> Vec<Value> {
-        let values: Vec<Value> = match heading {
-            "tail" | "tap" => lines.iter().map(|line| parse(line)).collect(),
-            _ => vec![parse(&lines.join("\n"))],
+        let is_lines = matches!(heading, "tail" | "tap")
+            || heading == "dlq export" && !words.contains(&"--to");
+        let values: Vec<Value> = match is_lines {
+            true => lines.iter().map(|line| parse(line)).collect(),
+            false => vec![parse(&lines.join("\n"))],
         };
         for value in &values {
             let checked = self.shapes.check(heading, value);
@@ -265,15 +277,81 @@ fn operating(asked: &mut Asked) {
     assert_eq!(answer.expect("an answer").status, 505);
     asked.ask("status", 0, &["status"]);
     asked.ask("error", 4, &["lane", "drop", "nowhere"]);
+    asked.ask("lane pause", 0, &["lane", "pause", "hung"]);
+    asked.ask("lane resume", 0, &["lane", "resume", "hung"]);
+    asked.ask("error", 4, &["lane", "resume", "nowhere"]);
+    let mut client = asked.gateway.client(PATIENCE);
+    let taken = client.post("/v1/topics/hung", &[], b"y");
+    let taken = taken.expect("an answer").json().expect("JSON");
+    let at = taken["position"].to_string();
+    let skip = ["lane", "skip", "hung", "--at", &at];
+    wait_until(PATIENCE, "it is being tried", || {
+        asked.gateway.run(&skip).status.success()
+    });
+    asked.ask("lane skip", 0, &skip);
+    rejected(asked);
     // It owes, and its destination goes.
     asked.gateway.kill();
     asked.gateway.configure(INBOX);
     asked.gateway.start().unwrap();
-    asked.ask("lane drop", 0, &["lane", "drop", "hung", "--discard"]);
+    asked.ask("lane drop", 0, &["lane", "drop", "hung"]);
+    dead_letters(asked);
     asked.write("routes.toml", b"version = 1\nnothing = 1\n");
     asked.gateway.configure(&format!("nothing = 1\n{INBOX}"));
     asked.ask("error", 1, &["reload"]);
     asked.gateway.configure(INBOX);
+}
+
+/// Letters of all kinds, shown in all ways.
+fn rejected(asked: &Asked) {
+    let line = r#"{"topic":"picky/a","key_base64":"/w==","content_type":"image/png","data_base64":"/w==","headers":{"Authorization":"secret"}}"#;
+    let text = r#"{"topic":"picky/b","key":"k","data":1}"#;
+    let lines = format!("{line}\n{text}\n");
+    let headers = &[("content-type", "application/x-ndjson")];
+    let answer = asked
+        .gateway
+        .client(PATIENCE)
+        .post("/v1/batch", headers, lines.as_bytes());
+    assert_eq!(answer.expect("an answer").status, 200);
+    let listed = |count: usize| {
+        wait_until(PATIENCE, "they are among the dead letters", || {
+            let list = asked.ask("dlq list", 0, &["dlq", "list", "picky"]);
+            list[0]["letters"].as_array().map_or(0, Vec::len) == count
+        });
+    };
+    listed(2);
+    asked.ask("dlq show", 0, &["dlq", "show", "picky", "0"]);
+    asked.ask("dlq show", 0, &["dlq", "show", "picky", "1"]);
+    asked.ask("dlq export", 0, &["dlq", "export", "picky"]);
+    asked.ask("dlq redrive", 1, &["dlq", "redrive", "picky", "1"]);
+    listed(2);
+    let hidden = format!("{HUNG}{INBOX}\n[dead_letters]\nredact_payload = true\n");
+    asked.gateway.configure(&hidden);
+    asked.ask("reload", 0, &["reload"]);
+    asked.ask("dlq show", 0, &["dlq", "show", "picky", "2"]);
+    asked.ask("dlq export", 0, &["dlq", "export", "picky", "--redact"]);
+}
+
+/// Those of a lane whose destination is gone.
+fn dead_letters(asked: &Asked) {
+    wait_until(PATIENCE, "it is among the dead letters", || {
+        let list = asked.ask("dlq list", 0, &["dlq", "list", "hung"]);
+        list[0]["letters"] != Value::from(Vec::<Value>::new())
+    });
+    asked.ask("dlq list", 0, &["dlq", "list"]);
+    let list = asked.ask("dlq list", 0, &["dlq", "list", "hung"]);
+    let offset = list[0]["letters"][0]["offset"].to_string();
+    asked.ask("dlq show", 0, &["dlq", "show", "hung", &offset]);
+    asked.ask("dlq export", 0, &["dlq", "export", "hung"]);
+    let file = asked.path("letters.ndjson");
+    let file = file.to_str().expect("UTF-8");
+    asked.ask("dlq export", 0, &["dlq", "export", "hung", "--to", file]);
+    // No route leads there any more.
+    asked.ask("dlq redrive", 1, &["dlq", "redrive", "hung", "--all"]);
+    asked.ask("error", 2, &["dlq", "purge", "hung", "--all"]);
+    let purge = ["dlq", "purge", "hung", "--all", "--yes"];
+    asked.ask("dlq purge", 0, &purge);
+    asked.ask("error", 4, &["dlq", "show", "hung", &offset]);
 }
 
 /// Sound, and then with a record that is damaged.

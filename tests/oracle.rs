@@ -11,6 +11,8 @@ const PENDING_PERCENT: usize = 80;
 
 /// Over so many kills at least readers of events come back, and publishers send again.
 const KILLS: usize = 10;
+/// At most, for enough kills while something is pending.
+const HISTORIES: u64 = 3;
 /// So many batches at least must have been cut in the middle by them.
 const BATCHES_CUT: usize = 5;
 
@@ -27,16 +29,23 @@ fn nothing_is_lost_doubled_or_reordered_under_kills() {
         messages_each: None,
         fault: None,
     };
-    let report = run(&setup);
-    say(&format!("oracle: seed {}: {report}\n", setup.seed));
-    judge(&setup, &report);
     let mut kills = Kills::default();
-    kills.count(&report);
+    // On a machine under load a start takes long, and kills fall into it: then the next seed adds its own.
+    for seed in setup.seed..setup.seed + HISTORIES {
+        let setup = Setup { seed, ..setup };
+        let report = run(&setup);
+        say(&format!("oracle: seed {seed}: {report}\n"));
+        judge(&setup, &report);
+        assert!(report.kills >= KILLS, "{report}");
+        assert!(report.event_connections > KILLS, "{report}");
+        assert!(report.batches_cut >= BATCHES_CUT, "{report}");
+        assert!(report.held_back > 0, "{report}");
+        kills.count(&report);
+        if kills.are_enough() {
+            break;
+        }
+    }
     kills.judge();
-    assert!(report.kills >= KILLS, "{report}");
-    assert!(report.event_connections > KILLS, "{report}");
-    assert!(report.batches_cut >= BATCHES_CUT, "{report}");
-    assert!(report.held_back > 0, "{report}");
 }
 
 /// `cargo xtask torture`: one history after another, each with the next seed.

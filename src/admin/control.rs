@@ -1,10 +1,14 @@
 //! Questions to the gateway, as values that it receives and answers.
 
 use super::explanation::Explanation;
+use super::letters::{
+    Answer, LettersAsk, LettersError, Logs, Page, PageWanted, PurgeOrder, Purged, Redrive,
+    RedriveOrder, Redrives,
+};
 use super::startup::Startup;
 use super::status::Status;
 use crate::door::taps;
-use crate::message::Envelope;
+use crate::message::{DeliveryId, Envelope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -17,6 +21,8 @@ const QUEUE: usize = 16;
 
 /// Long enough for a busy machine; whoever asks shouldn't hang with the gateway.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A page may be looked for in all of a log; a purge stops by itself before.
+const LETTERS_PATIENCE: Duration = Duration::from_secs(10);
 /// A reload may open streams, and reads their ends.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,6 +39,13 @@ pub enum Question {
         discard: bool,
         answer: oneshot::Sender<Result<Dropping, DropError>>,
     },
+    /// Answered when the lane has it.
+    OrderLane {
+        lane: String,
+        order: LaneOrder,
+        answer: oneshot::Sender<Result<LaneTold, LaneOrderError>>,
+    },
+    Letters(LettersAsk),
     /// Live copies of what passes, until the reader is dropped.
     Tap {
         wanted: Box<taps::Wanted>,
@@ -50,6 +63,47 @@ pub struct Dropping {
     pub bytes: u64,
     /// Else into its dead letters.
     pub discard: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneOrder {
+    Pause,
+    Resume,
+    /// Gives one up that fails: this one, or the oldest.
+    Skip(Option<DeliveryId>),
+}
+
+/// What a lane was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneTold {
+    pub lane: String,
+    /// `pause`, `resume` or `skip`.
+    pub order: String,
+    /// What it owes.
+    pub deliveries: u64,
+    pub bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedDelivery>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedDelivery {
+    pub position: u64,
+    pub ordinal: u16,
+    /// Attempts that failed since the gateway started.
+    pub attempts: u32,
+    pub last_error: Option<String>,
+    /// It is being tried, and is skipped if that fails.
+    pub in_flight: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaneOrderError {
+    #[error("there is no lane {lane:?}; there are: {}", known.join(", "))]
+    UnknownLane { lane: String, known: Vec<String> },
+    /// Not in the state that the lane is in: why, and what to do first.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What a reload did.
@@ -157,6 +211,19 @@ impl Control {
         .await
     }
 
+    pub async fn order_lane(
+        &self,
+        lane: String,
+        order: LaneOrder,
+    ) -> Result<Result<LaneTold, LaneOrderError>, NoAnswer> {
+        self.ask(PATIENCE, |answer| Question::OrderLane {
+            lane,
+            order,
+            answer,
+        })
+        .await
+    }
+
     pub async fn tap(
         &self,
         wanted: taps::Wanted,
@@ -169,6 +236,85 @@ impl Control {
     /// It goes on if this gives up.
     pub async fn reload(&self) -> Result<Result<Reloaded, ReloadError>, NoAnswer> {
         self.ask(RELOAD_PATIENCE, Question::Reload).await
+    }
+
+    pub async fn letter_logs(&self) -> Result<Result<Logs, LettersError>, NoAnswer> {
+        self.ask_letters(LettersAsk::Logs).await
+    }
+
+    pub async fn letters(
+        &self,
+        name: String,
+        wanted: PageWanted,
+    ) -> Result<Result<Page, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Page {
+            name,
+            wanted,
+            answer,
+        })
+        .await
+    }
+
+    pub async fn letter(
+        &self,
+        name: String,
+        offset: u64,
+    ) -> Result<Result<Page, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::One {
+            name,
+            offset,
+            answer,
+        })
+        .await
+    }
+
+    /// It goes on if this gives up.
+    pub async fn redrive(
+        &self,
+        name: String,
+        order: RedriveOrder,
+    ) -> Result<Result<Redrive, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Redrive {
+            name,
+            order,
+            answer,
+        })
+        .await
+    }
+
+    /// It goes on if this gives up.
+    pub async fn purge_letters(
+        &self,
+        name: String,
+        order: PurgeOrder,
+    ) -> Result<Result<Purged, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Purge {
+            name,
+            order,
+            answer,
+        })
+        .await
+    }
+
+    pub async fn redrives(&self) -> Result<Result<Redrives, LettersError>, NoAnswer> {
+        self.ask_letters(LettersAsk::Redrives).await
+    }
+
+    pub async fn progress(
+        &self,
+        id: String,
+        stop: bool,
+    ) -> Result<Result<Redrive, LettersError>, NoAnswer> {
+        self.ask_letters(|answer| LettersAsk::Progress { id, stop, answer })
+            .await
+    }
+
+    async fn ask_letters<T>(
+        &self,
+        ask: impl FnOnce(Answer<T>) -> LettersAsk,
+    ) -> Result<Result<T, LettersError>, NoAnswer> {
+        let question = |answer| Question::Letters(ask(answer));
+        self.ask(LETTERS_PATIENCE, question).await
     }
 
     async fn ask<T>(

@@ -258,6 +258,40 @@ fn lanes(page: &mut Page, lanes: &[LaneStatus]) {
     of_each("causeway_lane_retries_total", "counter", help, |l| {
         l.retries as f64
     });
+    let help = "Deliveries handed to the destination, repeated ones too.";
+    of_each("causeway_lane_attempts_total", "counter", help, |l| {
+        l.attempts as f64
+    });
+    let help = "Attempts whose outcome nobody knows: they are repeated.";
+    of_each("causeway_lane_unknown_total", "counter", help, |l| {
+        l.unknown as f64
+    });
+    let help = "Attempts that the destination refused for good.";
+    of_each("causeway_lane_rejected_total", "counter", help, |l| {
+        l.rejected as f64
+    });
+    let help = "How often the destination failed so that its circuit opened.";
+    of_each("causeway_lane_circuit_opened_total", "counter", help, |l| {
+        l.circuit_opened as f64
+    });
+    let help = "Dead letters that are kept.";
+    of_each("causeway_lane_dead_letters", "gauge", help, |l| {
+        l.dead_letters as f64
+    });
+    let help = "Dead letters that were redriven.";
+    of_each(
+        "causeway_lane_dead_letters_redriven_total",
+        "counter",
+        help,
+        |l| l.dead_letters_redriven as f64,
+    );
+    let help = "Dead letters that were purged.";
+    of_each(
+        "causeway_lane_dead_letters_purged_total",
+        "counter",
+        help,
+        |l| l.dead_letters_purged as f64,
+    );
     let help = "Bytes of its dead letters.";
     of_each("causeway_lane_dead_letter_bytes", "gauge", help, |l| {
         l.dead_letter_bytes as f64

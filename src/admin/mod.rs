@@ -4,6 +4,7 @@
 
 mod control;
 pub mod explanation;
+pub mod letters;
 mod metrics;
 mod startup;
 pub mod status;
@@ -12,7 +13,8 @@ mod tap;
 mod tests;
 
 pub use control::{
-    Control, DropError, Dropping, NoAnswer, Question, ReloadError, Reloaded, control,
+    Control, DropError, Dropping, LaneOrder, LaneOrderError, LaneTold, NoAnswer, Question,
+    ReloadError, Reloaded, SkippedDelivery, control,
 };
 
 pub use startup::Startup;
@@ -20,6 +22,7 @@ pub use startup::Startup;
 use crate::config::cases;
 use crate::ingress::http::{Kind, Problem, no_such_method, no_such_path, read_message};
 use crate::ingress::listener::ConnectionLimits;
+use crate::message::DeliveryId;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
@@ -58,10 +61,29 @@ pub fn admin_router(control: Control) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/lanes/{name}/drop", post(drop_lane))
+        .route("/api/v1/lanes/{name}/pause", post(pause_lane))
+        .route("/api/v1/lanes/{name}/resume", post(resume_lane))
+        .route("/api/v1/lanes/{name}/skip", post(skip_one))
         .route("/api/v1/reload", post(reload))
+        .merge(letters())
         .route("/api/v1/tap", get(tap::open))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     with_fallbacks(health().merge(api)).with_state(control)
+}
+
+fn letters() -> Router<Control> {
+    use letters::http as of;
+    let log = "/api/v1/dead-letters/{name}";
+    Router::new()
+        .route("/api/v1/dead-letters", get(of::logs))
+        .route(log, get(of::list))
+        .route(&format!("{log}/{{offset}}"), get(of::show))
+        .route(&format!("{log}/export"), get(of::export_all))
+        .route(&format!("{log}/redrive"), post(of::redrive))
+        .route(&format!("{log}/purge"), post(of::purge))
+        .route("/api/v1/redrives", get(of::redrives))
+        .route("/api/v1/redrives/{id}", get(of::progress))
+        .route("/api/v1/redrives/{id}/stop", post(of::stop))
 }
 
 fn health() -> Router<Control> {
@@ -172,16 +194,70 @@ async fn drop_lane(
     Ok((StatusCode::ACCEPTED, Json(dropping)))
 }
 
+type LaneName = Result<Path<String>, PathRejection>;
+
+async fn pause_lane(
+    State(control): State<Control>,
+    lane: LaneName,
+    order: Result<Json<Nothing>, JsonRejection>,
+) -> Result<Json<LaneTold>, Problem> {
+    let Json(Nothing {}) = order.map_err(|rejection| bad_body(&rejection, "send {}"))?;
+    order_lane(&control, lane, LaneOrder::Pause).await
+}
+
+async fn resume_lane(
+    State(control): State<Control>,
+    lane: LaneName,
+    order: Result<Json<Nothing>, JsonRejection>,
+) -> Result<Json<LaneTold>, Problem> {
+    let Json(Nothing {}) = order.map_err(|rejection| bad_body(&rejection, "send {}"))?;
+    order_lane(&control, lane, LaneOrder::Resume).await
+}
+
+/// Without a position it is the oldest that fails.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SkipOrder {
+    position: Option<u64>,
+    #[serde(default)]
+    ordinal: u16,
+}
+
+async fn skip_one(
+    State(control): State<Control>,
+    lane: LaneName,
+    order: Result<Json<SkipOrder>, JsonRejection>,
+) -> Result<Json<LaneTold>, Problem> {
+    let help = "send {}, or {\"position\": 7, \"ordinal\": 0}";
+    let Json(order) = order.map_err(|rejection| bad_body(&rejection, help))?;
+    if order.position.is_none() && order.ordinal > 0 {
+        return Err(Problem::malformed("an ordinal goes with a position"));
+    }
+    let which = order
+        .position
+        .map(|position| DeliveryId::new(position, order.ordinal));
+    order_lane(&control, lane, LaneOrder::Skip(which)).await
+}
+
+async fn order_lane(
+    control: &Control,
+    lane: LaneName,
+    order: LaneOrder,
+) -> Result<Json<LaneTold>, Problem> {
+    let Path(lane) = lane.map_err(|_| Problem::malformed("the lane's name isn't UTF-8"))?;
+    Ok(Json(control.order_lane(lane, order).await??))
+}
+
 /// Nothing to say, but say it in JSON: see `drop_lane`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReloadOrder {}
+struct Nothing {}
 
 async fn reload(
     State(control): State<Control>,
-    order: Result<Json<ReloadOrder>, JsonRejection>,
+    order: Result<Json<Nothing>, JsonRejection>,
 ) -> Result<Json<Reloaded>, Problem> {
-    let Json(ReloadOrder {}) = order.map_err(|rejection| bad_body(&rejection, "send {}"))?;
+    let Json(Nothing {}) = order.map_err(|rejection| bad_body(&rejection, "send {}"))?;
     Ok(Json(control.reload().await??))
 }
 
@@ -228,6 +304,19 @@ impl From<ReloadError> for Problem {
             ReloadError::Busy => Self::unavailable(Kind::Busy, detail, 1),
             ReloadError::Stopping => Self::unavailable(Kind::Stopping, detail, 5),
         }
+    }
+}
+
+impl From<LaneOrderError> for Problem {
+    fn from(error: LaneOrderError) -> Self {
+        let detail = error.to_string();
+        let (status, kind, title) = match error {
+            LaneOrderError::UnknownLane { .. } => {
+                (StatusCode::NOT_FOUND, Kind::UnknownLane, "Unknown lane")
+            }
+            LaneOrderError::Refused(_) => (StatusCode::CONFLICT, Kind::LaneRefused, "Not now"),
+        };
+        Self::new(status, kind, title, detail)
     }
 }
 

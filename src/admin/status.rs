@@ -115,7 +115,7 @@ pub struct DedupStatus {
 pub struct LaneStatus {
     pub name: String,
     pub state: LaneState,
-    /// Why it stopped.
+    /// Why it stopped, or why its circuit is open.
     pub stopped_by: Option<String>,
     pub planned: u64,
     pub delivered: u64,
@@ -128,7 +128,29 @@ pub struct LaneStatus {
     /// Age of the oldest that is pending.
     pub lag_seconds: f64,
     pub held_keys: u64,
+    /// In this run, as those below.
+    #[serde(default)]
+    pub attempts: u64,
     pub retries: u64,
+    /// Attempts whose outcome nobody knows.
+    #[serde(default)]
+    pub unknown: u64,
+    #[serde(default)]
+    pub rejected: u64,
+    /// How often its circuit opened.
+    #[serde(default)]
+    pub circuit_opened: u64,
+    /// Until a probe, the next by the rate, or a retry.
+    #[serde(default)]
+    pub next_try_seconds: Option<f64>,
+    /// That can be listed now.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Of these, since the start.
+    #[serde(default)]
+    pub dead_letters_redriven: u64,
+    #[serde(default)]
+    pub dead_letters_purged: u64,
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,
@@ -167,6 +189,12 @@ pub enum LaneState {
     /// Its destination is no longer in routes.toml.
     Orphaned,
     Dropping,
+    /// The destination failed again and again: nothing is tried until a probe.
+    Open,
+    /// A probe is under way.
+    HalfOpen,
+    /// It waits for the destination's `rate`.
+    RateLimited,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -231,13 +259,16 @@ impl LaneStatus {
 }
 
 impl LaneState {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Running,
         Self::Holding,
         Self::Paused,
         Self::Stopped,
         Self::Orphaned,
         Self::Dropping,
+        Self::Open,
+        Self::HalfOpen,
+        Self::RateLimited,
     ];
 
     #[must_use]
@@ -249,6 +280,9 @@ impl LaneState {
             Self::Stopped => "stopped",
             Self::Orphaned => "orphaned",
             Self::Dropping => "dropping",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
@@ -272,7 +306,15 @@ pub(crate) fn sample() -> Status {
         backlog_bytes: 1 << 30,
         lag_seconds: 1.5,
         held_keys: 1,
+        attempts: 22,
         retries: 6,
+        unknown: 1,
+        rejected: 2,
+        circuit_opened: 1,
+        next_try_seconds: Some(2.5),
+        dead_letters: 2,
+        dead_letters_redriven: 4,
+        dead_letters_purged: 5,
         dead_letter_bytes: 512,
         dead_letter_max_bytes: 1 << 28,
         last_error: Some("refused by \"inbox\"".into()),

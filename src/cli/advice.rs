@@ -34,15 +34,17 @@ pub(super) fn of_problem(problem: &Problem) -> &'static str {
         "content-encoding" => "send it as it is, or in gzip or zstd",
         "content-type" => "see docs/HTTP.md for the content type that this path takes",
         "dead-lettered" => {
-            "don't send it again: it is kept in the dead letters; `causeway status` shows the \
-             destination's last error"
+            "don't send it again: it is kept in the dead letters; `causeway dlq list` shows why, and \
+             `causeway dlq redrive` delivers it once that is mended"
         }
+        "dead-letters-failed" => "see the gateway's log: the dead letters can't be read",
         "dedup-full" => "try again when ids have left the window, or raise [dedup] max_entries",
         "discarded" => "see `causeway status` for why its destination discards messages",
         "drop-failed" => "see the gateway's log for what failed",
         "drop-refused" => {
             "take the destination out of routes.toml and `causeway reload` first, or act as it says"
         }
+        "lane-refused" => "`causeway status` shows the state that the lane is in",
         "earlier-refused" => "see why the earlier line was refused, and send both again",
         "event-readers" => "end readers of events that nobody needs, and try again",
         "foreign-host" => {
@@ -68,6 +70,7 @@ pub(super) fn of_problem(problem: &Problem) -> &'static str {
         "no-route" => "`causeway explain TOPIC` shows why no route matches; add one to routes.toml",
         "offset-gone" => "its retention has let them go; go on with --from earliest",
         "outcome-pending" => "it is stored: look it up with `causeway trace`, don't send it again",
+        "redrive-running" => "wait for its end, or stop it: POST /api/v1/redrives/ID/stop",
         "reload-refused" => {
             "nothing was changed: correct what it names (`causeway check` shows it too), and reload"
         }
@@ -79,6 +82,7 @@ pub(super) fn of_problem(problem: &Problem) -> &'static str {
         "stream-failed" => "see the gateway's log and `causeway status`: the stream can't be read",
         "taps" => "end a `causeway tap` that nobody needs, and try again",
         "too-large" | "too-many" => "send less, or raise the setting that it names",
+        "unknown-dead-letter" => "`causeway dlq list` shows those that there are",
         "unknown-lane" => "`causeway status` lists the lanes",
         "unknown-message" => {
             "see that id and topic are those of the publish; ids are known for [dedup] window, and \
@@ -87,6 +91,7 @@ pub(super) fn of_problem(problem: &Problem) -> &'static str {
         "unknown-method" | "unknown-path" => {
             "see that it is the right listener, of a gateway of this version (`causeway --version`)"
         }
+        "unknown-redrive" => "give the order again: it goes on with what is left",
         "unknown-stream" => {
             "`causeway status` lists the streams: each is a destination of that type"
         }

@@ -5,6 +5,7 @@
 mod advice;
 mod bench;
 mod client;
+mod dlq;
 mod exit;
 mod explain;
 mod locate;
@@ -27,8 +28,10 @@ use crate::admin::explanation::Explanation;
 use crate::config::Settings;
 use crate::config::cases::Sample;
 use crate::gateway::Told;
+use crate::message::DeliveryId;
 use bench::Bench;
 use clap::{Args, Parser, Subcommand};
+use dlq::Dlq;
 use exit::{Code, EXIT_CODES, Failure, Reply, say};
 use explain::{Explain, Shown};
 use locate::server;
@@ -141,6 +144,9 @@ enum Command {
     /// Act on a lane of a running gateway
     #[command(subcommand)]
     Lane(LaneCommand),
+    /// Look after dead letters: what a running gateway could not deliver
+    #[command(subcommand)]
+    Dlq(Box<Dlq>),
     /// Look after the journal of a gateway that isn't running
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -159,6 +165,30 @@ enum LaneCommand {
         /// Settle it as dropped, and keep nothing
         #[arg(long)]
         discard: bool,
+        #[command(flatten)]
+        admin: Admin,
+    },
+    /// Hold a lane: nothing is tried until it is resumed, or the gateway is restarted
+    Pause {
+        /// The lane: the name of its destination
+        name: String,
+        #[command(flatten)]
+        admin: Admin,
+    },
+    /// Let a lane go on that is paused or has stopped, and try its destination at once
+    Resume {
+        /// The lane: the name of its destination
+        name: String,
+        #[command(flatten)]
+        admin: Admin,
+    },
+    /// Put one delivery that fails into the dead letters: the oldest, or the one that is named
+    Skip {
+        /// The lane: the name of its destination
+        name: String,
+        /// Its position in the journal, and which of its message's deliveries
+        #[arg(long, value_name = "POSITION[/ORDINAL]", value_parser = operate::delivery_id)]
+        at: Option<DeliveryId>,
         #[command(flatten)]
         admin: Admin,
     },
@@ -262,13 +292,11 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
             let server = locate::admin(admin, config, house)?;
             block_on(operate::reload(&server))?.into()
         }
-        Some(Command::Lane(LaneCommand::Drop {
-            name,
-            discard,
-            admin,
-        })) => {
-            let server = locate::admin(admin, config, house)?;
-            block_on(operate::drop_lane(&server, name, *discard))?.into()
+        Some(Command::Lane(command)) => lane(command, config, house)?.into(),
+        Some(Command::Dlq(dlq)) => {
+            let server = locate::admin(dlq.admin(), config, house)?;
+            let mut out = std::io::stdout().lock();
+            return block_on(dlq.run(&server, colour, &mut out));
         }
         Some(Command::Journal(JournalCommand::Verify)) => {
             of_house((house.verify_journal)(config))?.into()
@@ -280,6 +308,22 @@ fn answer(cli: &Cli, house: &House, colour: bool) -> Result<Option<Reply>, Failu
         Some(Command::Man(asked)) => manual::man(asked)?,
     };
     Ok(Some(told))
+}
+
+fn lane(command: &LaneCommand, config: &Path, house: &House) -> Result<Told, Failure> {
+    let (LaneCommand::Drop { admin, .. }
+    | LaneCommand::Pause { admin, .. }
+    | LaneCommand::Resume { admin, .. }
+    | LaneCommand::Skip { admin, .. }) = command;
+    let server = locate::admin(admin, config, house)?;
+    match command {
+        LaneCommand::Drop { name, discard, .. } => {
+            block_on(operate::drop_lane(&server, name, *discard))
+        }
+        LaneCommand::Pause { name, .. } => block_on(operate::pause(&server, name)),
+        LaneCommand::Resume { name, .. } => block_on(operate::resume(&server, name)),
+        LaneCommand::Skip { name, at, .. } => block_on(operate::skip(&server, name, *at)),
+    }
 }
 
 /// What tells as it goes.

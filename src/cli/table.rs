@@ -107,6 +107,13 @@ fn lanes(out: &mut String, lanes: &[LaneStatus], colour: bool) {
         for why in lane.stopped_by.iter().chain(&lane.last_error) {
             line(out, format_args!("  {}", escaped(why)));
         }
+        let waits = matches!(
+            lane.state,
+            LaneState::Open | LaneState::Stopped | LaneState::RateLimited
+        );
+        if let Some(seconds) = lane.next_try_seconds.filter(|_| waits) {
+            line(out, format_args!("  next try in {seconds:.1} s"));
+        }
     }
 }
 
@@ -140,8 +147,12 @@ fn pad(row: &[String; HEADINGS.len()], widths: &[usize]) -> Vec<String> {
 const fn state_colour(state: LaneState) -> &'static str {
     match state {
         LaneState::Running => GREEN,
-        LaneState::Holding | LaneState::Paused | LaneState::Dropping => YELLOW,
-        LaneState::Stopped | LaneState::Orphaned => RED,
+        LaneState::Holding
+        | LaneState::Paused
+        | LaneState::Dropping
+        | LaneState::HalfOpen
+        | LaneState::RateLimited => YELLOW,
+        LaneState::Stopped | LaneState::Orphaned | LaneState::Open => RED,
     }
 }
 

@@ -15,7 +15,7 @@ mod values;
 
 use super::names::name_problem;
 use super::reader::{Reader, Table};
-use super::settings::{Dedup, Gateway, Journal};
+use super::settings::{DeadLetters, Dedup, Gateway, Journal};
 use crate::door::identity::{IdentityRule, Scope};
 use crate::door::limits::Limits;
 use crate::routing::{Pattern, Unrouted};
@@ -56,6 +56,7 @@ pub(super) struct Raw {
     pub dedup: Dedup,
     pub identities: Vec<IdentityRule>,
     pub defaults: Policies,
+    pub dead_letters: DeadLetters,
     pub sources: Vec<RawSource>,
     pub destinations: Vec<RawDestination>,
     pub routes: Vec<RawRoute>,
@@ -81,6 +82,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Raw {
         dedup: read_dedup(&root),
         identities: read_identities(&root),
         defaults: policies::read_defaults(&root),
+        dead_letters: read_dead_letters(&root),
         sources: connections::read_sources(&root, &connections),
         destinations: destinations::read_destinations(&root, &connections),
         routes: routes::read_routes(&root),
@@ -215,6 +217,20 @@ fn read_dedup(root: &Table<'_>) -> Dedup {
     };
     table.finish();
     dedup
+}
+
+fn read_dead_letters(root: &Table<'_>) -> DeadLetters {
+    let table = root.table_or_empty("dead_letters");
+    let names = table.list("redact").unwrap_or_default();
+    let dead_letters = DeadLetters {
+        redact: names
+            .into_iter()
+            .filter_map(|name| Some(name.as_text()?.to_ascii_lowercase()))
+            .collect(),
+        redact_payload: table.boolean("redact_payload").unwrap_or_default(),
+    };
+    table.finish();
+    dead_letters
 }
 
 fn read_identities(root: &Table<'_>) -> Vec<IdentityRule> {

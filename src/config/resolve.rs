@@ -10,7 +10,7 @@ use super::raw::{
 };
 use super::reader::Reader;
 use super::settings::{
-    Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
+    Batch, Breaker, Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
 };
 use crate::message::{Ack, Guarantee};
 use crate::routing::{OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec};
@@ -46,6 +46,7 @@ pub(super) fn resolve(raw: Raw, reader: &Reader<'_>) -> Option<Settings> {
         identities: raw.identities,
         destinations,
         door_dead_letters_max_bytes: raw.defaults.dead_letters_max_bytes?,
+        dead_letters: raw.dead_letters,
         routes,
         unrouted: raw.unrouted,
     };
@@ -173,6 +174,16 @@ impl<'a> Context<'a> {
             dead_letters_max_bytes: own
                 .dead_letters_max_bytes
                 .or(defaults.dead_letters_max_bytes)?,
+            batch: Batch {
+                count: own.batch_count.or(defaults.batch_count),
+                bytes: own.batch_bytes.or(defaults.batch_bytes),
+                time: own.batch_time.or(defaults.batch_time).unwrap_or_default(),
+            },
+            breaker: Breaker {
+                failures: own.breaker_failures.or(defaults.breaker_failures)?,
+                probe_every: own.breaker_probe_every.or(defaults.breaker_probe_every)?,
+            },
+            rate: own.rate,
             on_full: own.on_full.or(defaults.on_full)?,
             on_reject: own.on_reject.or(defaults.on_reject)?,
             strict: self.strict.contains(raw.name.as_str()),

@@ -68,9 +68,9 @@ mod tests {
         let known = |message: &str| {
             message.contains("not built in")
                 || message.contains("isn't set")
-                || message.contains("can't be read: No such file")
                 || message.contains("in the connection \"bus\" too")
                 || message.contains("the secret's file")
+                || message.contains("can't be read: No such file")
                 || message.contains("nothing uses the connection")
         };
         for problem in &report.problems {

@@ -29,6 +29,7 @@ pub struct Settings {
     pub destinations: Vec<Destination>,
     /// The door's own dead letters: `[defaults] dead_letters`.
     pub door_dead_letters_max_bytes: u64,
+    pub dead_letters: DeadLetters,
     /// In the order of the file.
     pub routes: Vec<RouteSpec>,
     pub unrouted: Unrouted,
@@ -62,6 +63,14 @@ pub struct Journal {
 pub struct Dedup {
     pub window: Duration,
     pub max_entries: usize,
+}
+
+/// What of dead letters operators are not shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Names of headers, in small letters.
+    pub redact: Vec<String>,
+    pub redact_payload: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,12 +111,38 @@ pub struct LaneSettings {
     pub timeout: Duration,
     pub retry: Retry,
     pub dead_letters_max_bytes: u64,
+    pub batch: Batch,
+    pub breaker: Breaker,
+    pub rate: Option<Rate>,
     /// What the destination says; a route may say otherwise (`TargetSpec`).
     pub on_full: OnFull,
     /// Likewise.
     pub on_reject: OnReject,
     /// An exactly_once target delivers here: journal order for all, no delay.
     pub strict: bool,
+}
+
+/// What isn't written is as the kind of destination likes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub count: Option<usize>,
+    pub bytes: Option<u64>,
+    /// How long one may wait to grow.
+    pub time: Duration,
+}
+
+/// At most so many deliveries a second are tried, after a rest so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breaker {
+    /// Calls that fail in a row.
+    pub failures: u32,
+    pub probe_every: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -305,6 +305,7 @@ impl State {
                 Action::Unknown => (Verdict::unknown("the script says unknown"), true),
                 Action::Lost => (Verdict::unknown("the script says lost"), false),
                 Action::Fatal => (Verdict::fatal("the script says fatal"), false),
+                Action::Halt => (Verdict::halt("the script says halt"), false),
             };
             decision.verdict = verdict;
             decision.applied = applied;

@@ -57,7 +57,7 @@ impl Egress {
             Self::Rabbitmq(rabbitmq) => rabbitmq.deliver(deliveries, strict).await,
             Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
-                verdicts: vec![Verdict::fatal("there is no such destination"); deliveries.len()],
+                verdicts: vec![Verdict::halt("there is no such destination"); deliveries.len()],
                 mark: None,
             },
             #[cfg(any(test, feature = "faults"))]
@@ -78,6 +78,7 @@ impl Egress {
     pub fn shape(&self) -> Shape {
         match self {
             Self::Stream(_) => Shape {
+                batch_count: 4096,
                 rest: Duration::from_millis(2),
                 ..Shape::BULK
             },

@@ -13,9 +13,7 @@ pub struct NameBook {
 /// The names of one delivery.
 pub struct DeliveryNames {
     journal: LogUuid,
-    /// Only if the message came without an id.
-    generated: Option<String>,
-    given: Option<String>,
+    id: String,
     delivery_id: String,
     route: Option<Arc<str>>,
 }
@@ -42,27 +40,36 @@ impl NameBook {
 
     #[must_use]
     pub fn of(&self, delivery: &Delivery, destination: &str) -> DeliveryNames {
-        let given = delivery.message.envelope.id.as_str().map(str::to_owned);
-        let generated = given
-            .is_none()
-            .then(|| generated_id(self.journal, delivery.epoch, delivery.at.position));
+        let envelope = &delivery.message.envelope;
+        let was = envelope.redrive_names();
+        let made = || generated_id(self.journal, delivery.epoch, delivery.at.position);
+        let id = match (was, envelope.id.as_str()) {
+            (Some(was), _) => was.id.clone(),
+            (None, Some(given)) => given.to_owned(),
+            (None, None) => made(),
+        };
         let route = self.route(delivery.target().route);
-        let origin = match (delivery.identity, &generated, &given) {
-            (Some(key), _, _) => Origin::Identity(key),
-            (None, Some(id), _) | (None, None, Some(id)) => Origin::Generated(id),
-            (None, None, None) => Origin::Generated(""),
+        let new = envelope
+            .redrive_of()
+            .filter(|_| was.is_none())
+            .map(|_| made());
+        let identity = was.map_or(delivery.identity, |was| was.identity);
+        let origin = match (&new, identity) {
+            // It was redriven to be another one: its publisher's id doesn't count.
+            (Some(new), _) => Origin::Generated(new),
+            (None, Some(key)) => Origin::Identity(key),
+            (None, None) => Origin::Generated(&id),
         };
         let nth = delivery.message.plan.nth_of_its_kind(delivery.at.ordinal);
-        let delivery_id = delivery_id(
-            origin,
-            route.as_deref().unwrap_or_default(),
-            destination,
-            nth,
-        );
+        let made = || {
+            let route = route.as_deref().unwrap_or_default();
+            delivery_id(origin, route, destination, nth)
+        };
+        let same = was.and_then(|was| was.delivery_id.clone());
+        let delivery_id = same.unwrap_or_else(made);
         DeliveryNames {
             journal: self.journal,
-            generated,
-            given,
+            id,
             delivery_id,
             route,
         }
@@ -74,11 +81,7 @@ impl DeliveryNames {
     pub fn borrowed(&self) -> Names<'_> {
         Names {
             journal: self.journal,
-            id: self
-                .given
-                .as_deref()
-                .or(self.generated.as_deref())
-                .unwrap_or_default(),
+            id: &self.id,
             delivery_id: &self.delivery_id,
             route: self.route.as_deref(),
         }

@@ -17,10 +17,14 @@ pub enum Verdict {
     Reject { reason: Arc<str> },
     /// Nobody knows whether it was applied: it is sent again with the same delivery id.
     Unknown { reason: Arc<str> },
-    /// Not applied, and the destination can take nothing more until an operator helps.
+    /// Not applied, and the destination takes nothing until something is mended: credentials, a
+    /// missing exchange. The lane stops, and tries one now and then to see whether it is.
     Fatal { reason: Arc<str> },
     /// Not applied, and the destination wants nothing more: the lane pauses, until it is resumed.
     Pause { reason: Arc<str> },
+    /// Not applied, and nothing is tried any more until an operator resumes the lane: to try
+    /// would be wrong, as after a failed fsync.
+    Halt { reason: Arc<str> },
 }
 
 impl Verdict {
@@ -33,6 +37,7 @@ impl Verdict {
             Self::Reject { reason } => Some(("reject", reason)),
             Self::Unknown { reason } => Some(("unknown", reason)),
             Self::Fatal { reason } => Some(("fatal", reason)),
+            Self::Halt { reason } => Some(("halt", reason)),
             Self::Pause { reason } => Some(("pause", reason)),
         }
     }
@@ -77,6 +82,12 @@ impl Verdict {
 
     pub fn fatal(reason: impl Into<Arc<str>>) -> Self {
         Self::Fatal {
+            reason: reason.into(),
+        }
+    }
+
+    pub fn halt(reason: impl Into<Arc<str>>) -> Self {
+        Self::Halt {
             reason: reason.into(),
         }
     }

@@ -1,12 +1,15 @@
 //! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
 use super::open::{OpenDestination, modes_of, tune};
+use crate::admin::LaneOrder;
 use crate::clock::Clock;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
 use crate::journal::{self, LaneModes, LaneState};
-use crate::lane::{Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat};
+use crate::lane::{
+    self, Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat, Skipped,
+};
 use crate::message::{Position, RouteId};
 use crate::spans::Spans;
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +18,7 @@ use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How often marks are passed on, and streams trimmed.
@@ -45,6 +49,16 @@ pub struct Lane {
     handle: LaneHandle,
     egress: Arc<Egress>,
     dead_letters: Arc<DeadLetterLog>,
+    letters: LetterCounts,
+}
+
+/// Of dead letters, since the start.
+#[derive(Default)]
+struct LetterCounts {
+    redriven: AtomicU64,
+    purged: AtomicU64,
+    /// Those that were gone, and the log's end, when room was given back last.
+    released: Mutex<(u64, u64)>,
 }
 
 impl Lanes {
@@ -209,6 +223,7 @@ fn start(
         handle,
         egress,
         dead_letters: destination.dead_letters,
+        letters: LetterCounts::default(),
     })
 }
 
@@ -248,6 +263,39 @@ impl Lane {
     pub async fn drop_all(&self, discard: bool, until: Position) -> Result<(), String> {
         let sent = self.handle.send(Command::Drop { discard, until }).await;
         sent.map_err(|e| e.to_string())
+    }
+
+    /// What an operator says; why not now.
+    pub async fn obey(&self, order: LaneOrder) -> Result<Option<Skipped>, String> {
+        if self.state.id == journal::DOOR_LANE {
+            return Err("the door's own lane only dead-letters: there is nothing to hold".into());
+        }
+        if self.is_orphan {
+            return Err(
+                "its destination is no longer in the configuration: put it back there and reload, \
+                 or give up what it owes with `causeway lane drop`"
+                    .into(),
+            );
+        }
+        let ended = |LaneEnded| match self.view().state {
+            lane::LaneState::Stopped { reason } => {
+                format!("the lane has ended until the gateway is restarted: {reason}")
+            }
+            _ => LaneEnded.to_string(),
+        };
+        let command = match order {
+            LaneOrder::Pause => Command::Pause,
+            LaneOrder::Resume => Command::Resume,
+            LaneOrder::Skip(which) => {
+                let (answer, answered) = oneshot::channel();
+                let skip = Command::Skip { which, answer };
+                self.handle.send(skip).await.map_err(ended)?;
+                let skipped = answered.await.map_err(|_| ended(LaneEnded))?;
+                return skipped.map(Some).map_err(|e| e.to_string());
+            }
+        };
+        self.handle.send(command).await.map_err(ended)?;
+        Ok(None)
     }
 
     /// Ends its task without time to settle anything. What it settled is in the journal's queue.
@@ -292,7 +340,7 @@ impl Lane {
         let backlog = destination.lane.backlog_bytes;
         self.state.backlog_bytes.store(backlog, Ordering::Relaxed);
         let mut settings = self.settings();
-        tune(&mut settings, destination, words);
+        tune(&mut settings, destination, &self.egress, words);
         if let Some(seat) = seat {
             seat.send(Command::Tune(Box::new(settings.clone())));
         }
@@ -341,9 +389,57 @@ impl Lane {
             .store(max_bytes, Ordering::Relaxed);
     }
 
+    pub fn count_redriven(&self) {
+        self.letters.redriven.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_purged(&self, count: u64) {
+        self.letters.purged.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn letters_redriven(&self) -> u64 {
+        self.letters.redriven.load(Ordering::Relaxed)
+    }
+
+    pub fn letters_purged(&self) -> u64 {
+        self.letters.purged.load(Ordering::Relaxed)
+    }
+
+    /// Dead letters that can be listed. A look at counts alone.
+    pub fn letters(&self) -> u64 {
+        let ledger = self.state.ledger();
+        let end = ledger.marks().dead_letters;
+        let range = self.dead_letters.reader().bounds().0.min(end)..end;
+        range.end - range.start - ledger.gone_letters().range_cardinality(range)
+    }
+
+    /// Gives back the room of letters that are gone, where there may be some since the last time.
+    fn release_letters(&self) {
+        let log = &self.dead_letters;
+        let (earliest, end) = log.reader().bounds();
+        self.state.letters_from.store(earliest, Ordering::Relaxed);
+        let mut released = self
+            .letters
+            .released
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let gone = {
+            let ledger = self.state.ledger();
+            let gone = ledger.gone_letters();
+            if gone.is_empty() || *released == (gone.len(), end) {
+                return;
+            }
+            gone.clone()
+        };
+        if !log.release(&gone) {
+            *released = (gone.len(), end);
+        }
+    }
+
     fn housekeep(&self) {
         let marks = self.state.ledger().marks();
         self.dead_letters.advance_mark(marks.dead_letters);
+        self.release_letters();
         if let Some(stream) = self.stream() {
             stream.housekeep(marks.sink);
         }

@@ -100,7 +100,7 @@ enum News {
     Stopped {
         reason: Arc<str>,
     },
-    /// Paused, dropping, or running after one of them.
+    /// Paused, dropping, its circuit open, or running after one of them.
     Turned {
         state: &'static str,
     },
@@ -158,10 +158,14 @@ impl Eye {
     }
 }
 
-/// That a strict lane waits is told as its destination's failure.
+/// That a strict lane waits is told as its destination's failure. A rate is as it should be, and
+/// of an open circuit each probe is not told.
 fn told_as(state: &LaneState) -> LaneState {
     match state {
-        LaneState::Holding => LaneState::Running,
+        LaneState::Holding | LaneState::RateLimited => LaneState::Running,
+        LaneState::Open { .. } | LaneState::HalfOpen { .. } => {
+            LaneState::Open { reason: "".into() }
+        }
         other => other.clone(),
     }
 }
@@ -258,6 +262,7 @@ mod tests {
             blocked: 0,
             retrying: 0,
             delayed: 0,
+            next_try: None,
             counts: LaneCounts {
                 retries,
                 ..LaneCounts::default()

@@ -1,5 +1,6 @@
 //! Answers the questions of health and control: what the gateway holds and owes.
 
+use super::dead_letters::DeadLetterDesk;
 use super::lanes::{Lane, Lanes};
 use super::news::shortage;
 use super::process::process;
@@ -10,7 +11,10 @@ use crate::admin::status::{
     DedupStatus, GrpcCalls, GrpcStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState,
     LaneStatus, LaneTimes, Status, StreamStatus, Times,
 };
-use crate::admin::{DropError, Dropping, Question, ReloadError};
+use crate::admin::{
+    DropError, Dropping, LaneOrder, LaneOrderError, LaneTold, Question, ReloadError,
+    SkippedDelivery,
+};
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::door::Door;
@@ -41,6 +45,7 @@ pub struct StatusDesk {
     pub listeners: Vec<(&'static str, AbortHandle)>,
     pub disk: Arc<dyn Disk>,
     pub stop: watch::Receiver<bool>,
+    pub letters: DeadLetterDesk,
 }
 
 impl StatusDesk {
@@ -59,9 +64,17 @@ impl StatusDesk {
                 } => {
                     drop(answer.send(self.drop_lane(lane, discard).await));
                 }
+                Question::OrderLane {
+                    lane,
+                    order,
+                    answer,
+                } => {
+                    drop(answer.send(self.order_lane(lane, order).await));
+                }
                 Question::Tap { wanted, answer } => {
                     drop(answer.send(self.door.taps.open(*wanted)));
                 }
+                Question::Letters(ask) => self.letters.answer(ask),
                 Question::Reload(answer) => self.reload(answer),
             }
         }
@@ -107,6 +120,33 @@ impl StatusDesk {
             deliveries,
             bytes,
             discard,
+        })
+    }
+
+    async fn order_lane(&self, name: String, order: LaneOrder) -> Result<LaneTold, LaneOrderError> {
+        let Some(lane) = self.lanes.get(&name) else {
+            let known = self.lanes.all().into_iter().map(|(name, _)| name).collect();
+            return Err(LaneOrderError::UnknownLane { lane: name, known });
+        };
+        let skipped = lane.obey(order).await.map_err(LaneOrderError::Refused)?;
+        let word = match order {
+            LaneOrder::Pause => "pause",
+            LaneOrder::Resume => "resume",
+            LaneOrder::Skip(_) => "skip",
+        };
+        let ledger = lane.state.ledger();
+        Ok(LaneTold {
+            lane: name,
+            order: word.into(),
+            deliveries: ledger.pending(),
+            bytes: ledger.owed_bytes(),
+            skipped: skipped.map(|skipped| SkippedDelivery {
+                position: skipped.at.position.0,
+                ordinal: skipped.at.ordinal.0,
+                attempts: skipped.attempts,
+                last_error: skipped.last_error.map(|reason| reason.to_string()),
+                in_flight: skipped.in_flight,
+            }),
         })
     }
 
@@ -294,7 +334,17 @@ impl StatusDesk {
             backlog_bytes: lane.state.backlog_bytes.load(Ordering::Relaxed),
             lag_seconds: oldest.map_or(0.0, |at| self.age_of(at.position)),
             held_keys: view.held_keys as u64,
+            attempts: view.counts.attempts,
             retries: view.counts.retries,
+            unknown: view.counts.unknown,
+            rejected: view.counts.rejected,
+            circuit_opened: view.counts.circuit_opened,
+            next_try_seconds: view
+                .next_try
+                .map(|due| due.since(self.clock.mono()).as_secs_f64()),
+            dead_letters: lane.letters(),
+            dead_letters_redriven: lane.letters_redriven(),
+            dead_letters_purged: lane.letters_purged(),
             dead_letter_bytes: lane.dead_letter_bytes(),
             dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),
@@ -332,6 +382,9 @@ fn state_of(lane: &Lane, view: &lane::LaneView) -> (LaneState, Option<String>) {
         lane::LaneState::Paused => (LaneState::Paused, None),
         lane::LaneState::Dropping => (LaneState::Dropping, None),
         lane::LaneState::Stopped { reason } => (LaneState::Stopped, Some(reason.to_string())),
+        lane::LaneState::Open { reason } => (LaneState::Open, Some(reason.to_string())),
+        lane::LaneState::HalfOpen { reason } => (LaneState::HalfOpen, Some(reason.to_string())),
+        lane::LaneState::RateLimited => (LaneState::RateLimited, None),
     }
 }
 

@@ -10,6 +10,7 @@ mod naming;
 
 use super::idlog::IdLog;
 use super::idtable::Targets;
+use super::letters::GoneLetters;
 use super::settlements::SettlementGroup;
 use super::shapes::ShapeMemo;
 use super::snapshot::{ExactlyOnceId, Snapshot};
@@ -94,6 +95,8 @@ struct Pending {
     /// Deliveries whose lane was full, in order, with what the dead letter will say.
     diverted: Vec<(DeliveryId, Arc<str>)>,
     settled: Vec<(SettleGroup, SettlementGroup)>,
+    /// Dead letters that what is accepted redrives.
+    redriven: Vec<GoneLetters>,
     urgency: Urgency,
 }
 
@@ -288,6 +291,7 @@ impl Journal {
             answers: Vec::new(),
             fresh: std::mem::take(&mut self.buffers.fresh),
             diverted: Vec::new(),
+            redriven: Vec::new(),
             settled,
             urgency: Urgency::Essential,
         }

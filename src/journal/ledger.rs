@@ -7,9 +7,11 @@
 //! delivered unless one of the other sets has it; those are pruned when records leave the log.
 //! The counts go on for ever.
 
+use super::letters::GoneLetters;
 use super::settlements::{SettledRun, SettlementGroup, SinkMarks};
-use crate::message::wire::{Problem, Reader, WireError, put_varint};
+use crate::message::wire::{Problem, Reader, WireError, put_bytes, put_varint};
 use crate::message::{DeliveryId, DeliverySet, DeliveryState, DiscardReason, Outcome, Settlement};
+use roaring::RoaringTreemap;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -18,6 +20,8 @@ mod tests;
 
 const REASONS: usize = DiscardReason::ALL.len();
 const LEDGER_V1: u8 = 1;
+/// With letters that are gone: written only where there are any.
+const LEDGER_V2: u8 = 2;
 
 /// Deliveries since the journal was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub struct LaneLedger {
     discarded: BTreeMap<DiscardReason, DeliverySet>,
     counts: Counts,
     marks: SinkMarks,
+    /// Offsets in its dead-letter log of what was redriven or purged.
+    gone_letters: RoaringTreemap,
 }
 
 impl LaneLedger {
@@ -106,6 +112,17 @@ impl LaneLedger {
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    #[must_use]
+    pub const fn gone_letters(&self) -> &RoaringTreemap {
+        &self.gone_letters
+    }
+
+    /// These letters are gone; of those before `earliest` the log has nothing any more.
+    pub fn note_gone(&mut self, gone: &GoneLetters, earliest: u64) {
+        gone.note(&mut self.gone_letters);
+        self.gone_letters.remove_range(..earliest);
     }
 
     #[must_use]
@@ -320,9 +337,10 @@ impl LaneLedger {
 
     /// Appends the ledger for the checkpoint: u8 version; varints: bytes owed, planned, delivered,
     /// dead-lettered, the number of discard reasons and a count for each, both marks; the sets of
-    /// what is owed and dead-lettered, and of each reason.
+    /// what is owed and dead-lettered, and of each reason; in version 2: of letters that are gone.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(LEDGER_V1);
+        let has_gone = !self.gone_letters.is_empty();
+        out.push(if has_gone { LEDGER_V2 } else { LEDGER_V1 });
         let counts = &self.counts;
         let numbers = [self.owed_bytes, counts.planned, counts.delivered];
         for number in numbers.into_iter().chain([counts.dead_lettered]) {
@@ -342,12 +360,19 @@ impl LaneLedger {
                 None => DeliverySet::new().encode(out),
             }
         }
+        if has_gone {
+            let mut bytes = Vec::with_capacity(self.gone_letters.serialized_size());
+            let written = self.gone_letters.serialize_into(&mut bytes);
+            written.expect("writing to memory can't fail");
+            put_bytes(out, &bytes);
+        }
     }
 
     /// Reads what `encode` wrote; a later version may have added reasons at the end.
     pub fn decode(reader: &mut Reader) -> Result<Self, WireError> {
         let before = reader.clone();
-        if reader.u8("ledger's version")? != LEDGER_V1 {
+        let version = reader.u8("ledger's version")?;
+        if version != LEDGER_V1 && version != LEDGER_V2 {
             return Err(before.error("ledger's version", Problem::OutOfRange));
         }
         let owed_bytes = reader.varint("bytes owed")?;
@@ -378,7 +403,14 @@ impl LaneLedger {
                 discarded.insert(*reason, set);
             }
         }
+        let before = reader.clone();
+        let gone_letters = match version {
+            LEDGER_V2 => RoaringTreemap::deserialize_from(reader.bytes("gone letters")?)
+                .map_err(|_| before.error("gone letters", Problem::OutOfRange))?,
+            _ => RoaringTreemap::new(),
+        };
         Ok(Self {
+            gone_letters,
             owed,
             owed_bytes,
             dead_lettered,

@@ -13,6 +13,7 @@ mod idtable;
 mod inbox;
 mod keeper;
 mod ledger;
+mod letters;
 pub mod lookup;
 mod modes;
 mod open;
@@ -40,6 +41,7 @@ pub use free_space::FreeSpace;
 pub use idtable::Targets;
 pub use keeper::{CheckpointImage, Keeper};
 pub use ledger::{Counts, LaneLedger};
+pub use letters::{GoneLetters, LetterId, MAX_RUNS};
 pub use modes::LaneModes;
 pub use open::{DOOR_NAME, JournalOptions, Opened, Report, open, settlements_for};
 pub use orders::Numbers;
@@ -76,6 +78,8 @@ pub struct Submission {
     /// By ordinal: whether a delivery goes to the door's dead letters where its lane's backlog is
     /// full. Empty: such an envelope is refused whole.
     pub dead_letter_when_full: Vec<bool>,
+    /// The dead letter that this redrives: gone with the acceptance, and refused if it is gone before.
+    pub redrives: Option<LetterId>,
     /// Those that are refused once one of them was.
     pub chain: Option<Chain>,
     /// When it was handed over, by `Clock::micros`.
@@ -115,6 +119,7 @@ impl Submission {
             sole,
             fingerprint,
             dead_letter_when_full: Vec::new(),
+            redrives: None,
             chain: None,
             handed_micros: 0,
         }

@@ -6,6 +6,7 @@
 //! changed is durable.
 
 use super::core::Journal;
+use super::letters::GoneLetters;
 use super::thread::Handle;
 use super::{LaneModes, SettleGroup, Submission};
 use crate::message::{LaneId, LogUuid, Refusal, RouteId};
@@ -33,6 +34,11 @@ pub(super) enum Order {
         sink: Option<LogUuid>,
         reply: oneshot::Sender<LaneModes>,
     },
+    /// Dead letters are gone.
+    Purge {
+        gone: GoneLetters,
+        reply: oneshot::Sender<()>,
+    },
     /// From here on these lanes are strict, or not.
     Cut {
         strict: Vec<(LaneId, bool)>,
@@ -44,7 +50,7 @@ pub(super) enum Order {
 pub(super) enum Told {
     Numbers(oneshot::Sender<Numbers>, Numbers),
     Modes(oneshot::Sender<LaneModes>, LaneModes),
-    Cut(oneshot::Sender<()>),
+    Done(oneshot::Sender<()>),
 }
 
 /// How much was queued, or is done, since the start.
@@ -127,7 +133,7 @@ impl Told {
         match self {
             Self::Numbers(reply, numbers) => drop(reply.send(numbers)),
             Self::Modes(reply, modes) => drop(reply.send(modes)),
-            Self::Cut(reply) => drop(reply.send(())),
+            Self::Done(reply) => drop(reply.send(())),
         }
     }
 }
@@ -152,11 +158,15 @@ impl Journal {
                 sink,
                 reply,
             } => Told::Modes(reply, self.open_lane(lane, is_strict, sink)),
+            Order::Purge { gone, reply } => {
+                self.purge_letters(&gone);
+                Told::Done(reply)
+            }
             Order::Cut { strict, reply } => {
                 for (lane, is_strict) in strict {
                     self.turn_lane(lane, is_strict);
                 }
-                Told::Cut(reply)
+                Told::Done(reply)
             }
         }
     }
@@ -231,6 +241,12 @@ impl Handle {
         let (reply, told) = oneshot::channel();
         self.order(Order::Cut { strict, reply })?;
         Ok(told)
+    }
+
+    pub(super) async fn purge(&self, gone: GoneLetters) -> Result<(), Refusal> {
+        let (reply, told) = oneshot::channel();
+        self.order(Order::Purge { gone, reply })?;
+        told.await.map_err(|_| self.no_answer())
     }
 
     /// Returns when the settlements that were given before are applied.

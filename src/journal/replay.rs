@@ -4,6 +4,7 @@ use super::DOOR_LANE;
 use super::catalog::{Catalog, CatalogEntry};
 use super::idtable::{IdEntry, Targets};
 use super::ledger::LaneLedger;
+use super::letters::GoneLetters;
 use super::records;
 use super::settlements::SettlementGroup;
 use super::snapshot::Snapshot;
@@ -102,6 +103,7 @@ impl Replay {
             (2, None) => self.settlements(raw.body),
             (3, None) => self.name(raw.body),
             (4, None) => self.divert(raw.body),
+            (6, None) => self.letters(raw.body),
             (kind, _) => Err(format!("a record of unknown kind {kind}")),
         }
     }
@@ -161,6 +163,12 @@ impl Replay {
         let group = SettlementGroup::decode(body).map_err(|e| e.to_string())?;
         let ledger = self.ledger(group.lane.0);
         ledger.apply(&group).map_err(|e| e.to_string())
+    }
+
+    fn letters(&mut self, body: &[u8]) -> Result<(), String> {
+        let gone = GoneLetters::decode(body).map_err(|e| e.to_string())?;
+        self.ledger(gone.lane.0).note_gone(&gone, 0);
+        Ok(())
     }
 
     fn divert(&mut self, body: &[u8]) -> Result<(), String> {

@@ -51,6 +51,8 @@ pub struct LaneState {
     /// What the lane's sink takes without more of the disk, told by the sink. It is endless while no
     /// sink on this disk says otherwise.
     pub sink_room: Arc<AtomicU64>,
+    /// The first offset that its dead-letter log still has, told by the log.
+    pub letters_from: AtomicU64,
 }
 
 /// Why publishes are not accepted for now.
@@ -159,6 +161,7 @@ impl Shared {
             inbox: Inbox::new(),
             backlog_bytes: AtomicU64::new(u64::MAX),
             sink_room: Arc::new(AtomicU64::new(u64::MAX)),
+            letters_from: AtomicU64::new(0),
         });
         lanes.push(Arc::clone(&lane));
         lane

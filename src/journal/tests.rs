@@ -23,7 +23,7 @@ pub(super) struct House {
     route: RouteId,
 }
 
-fn options(dir: &Path, clock: &Clock) -> JournalOptions {
+pub(super) fn options(dir: &Path, clock: &Clock) -> JournalOptions {
     JournalOptions {
         dir: dir.join("journal"),
         sizes: Sizes {
@@ -96,7 +96,7 @@ impl House {
         Submission::new(Arc::new(Message { envelope, plan }), fingerprint)
     }
 
-    fn publish(&mut self, submissions: Vec<Submission>) -> Vec<Answer> {
+    pub(super) fn publish(&mut self, submissions: Vec<Submission>) -> Vec<Answer> {
         let mut queue = VecDeque::from(submissions);
         let mut answers = Vec::new();
         while !queue.is_empty() {

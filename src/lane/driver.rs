@@ -241,7 +241,8 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     }
 
     async fn start_batches(&mut self, now: Mono) {
-        if self.rest_until.is_some_and(|until| now < until) {
+        let rests = self.rest_until.is_some_and(|until| now < until);
+        if rests && !self.lane.has_full_batch() {
             return;
         }
         self.rest_until = None;
@@ -432,6 +433,10 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         match command {
             Command::Pause => self.lane.pause(),
             Command::Resume => self.lane.resume(),
+            Command::Skip { which, answer } => {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.lane.skip(which));
+            }
             Command::Drop { discard, until } => self.lane.drop_all(discard, until),
             Command::ChangeMode { mode, barrier } => self.lane.change_mode(mode, barrier),
             Command::Tune(settings) => self.lane.tune(&settings),

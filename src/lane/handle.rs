@@ -3,19 +3,25 @@
 //! What must not live here: how it is obeyed.
 
 use super::settings::{LaneSettings, Mode};
+use super::state::{SkipError, Skipped};
 use super::view::{LaneTimes, LaneView};
-use crate::message::Position;
+use crate::message::{DeliveryId, Position};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that wait.
 const COMMANDS: usize = 16;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Command {
     Pause,
     Resume,
+    /// Gives one up that fails: this one, or the oldest.
+    Skip {
+        which: Option<DeliveryId>,
+        answer: oneshot::Sender<Result<Skipped, SkipError>>,
+    },
     /// Everything that is owed before `until`, without a try.
     Drop {
         discard: bool,

@@ -4,6 +4,7 @@
 //! state machine (`state`); the task that drives it, and what it is fed by.
 //! What must not: clients of destinations, files, the journal.
 
+mod breaker;
 mod delay;
 mod driver;
 mod feed;
@@ -14,10 +15,11 @@ mod settings;
 mod state;
 mod view;
 
+pub use breaker::{BreakerPolicy, OpenCircuit, RatePolicy};
 pub use driver::Parts;
 pub use feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Written};
 pub use handle::{Command, LaneEnded, LaneHandle, Seat};
 pub use retry::RetryPolicy;
 pub use settings::{LaneSettings, Limits, Mode, OnReject};
-pub use state::{Batch, BatchId, DeadLetter, Lane, Room, Wanted};
+pub use state::{Batch, BatchId, DeadLetter, Lane, Room, SkipError, Skipped, Wanted};
 pub use view::{LaneCounts, LaneError, LaneState, LaneTimes, LaneView};

@@ -30,11 +30,15 @@ impl RetryPolicy {
     pub fn back_off(&self, attempts: u32, rng: &mut Rng) -> Duration {
         let doublings = attempts.saturating_sub(1).min(31);
         let ceiling = self.initial.saturating_mul(1 << doublings).min(self.max);
-        let ceiling_ms = u64::try_from(ceiling.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        Duration::from_millis(rng.u64(1..=ceiling_ms))
+        jittered(Duration::ZERO, ceiling, rng)
     }
+}
+
+/// Anything from one to the other, but something.
+pub(super) fn jittered(from: Duration, to: Duration, rng: &mut Rng) -> Duration {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let from = ms(from).max(1);
+    Duration::from_millis(rng.u64(from..=ms(to).max(from)))
 }
 
 /// What a lane remembers of a delivery that was tried and is not settled.

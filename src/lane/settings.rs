@@ -1,9 +1,10 @@
 //! What a lane is told when it is made.
 
-use super::RetryPolicy;
+use super::{BreakerPolicy, RatePolicy, RetryPolicy};
 use crate::egress::{KeyOrder, Shape};
 use crate::message::{LaneId, RouteId};
 use std::collections::HashMap;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct LaneSettings {
@@ -15,6 +16,10 @@ pub struct LaneSettings {
     /// What the routes that lead here say, each for its own deliveries.
     pub on_reject_of: HashMap<RouteId, OnReject>,
     pub retry: RetryPolicy,
+    pub breaker: BreakerPolicy,
+    pub rate: Option<RatePolicy>,
+    /// A batch that isn't full waits so long for more, unless somebody waits for it.
+    pub batch_time: Duration,
     pub limits: Limits,
 }
 

@@ -6,11 +6,14 @@
 //! `dropping`, or among those being read again.
 
 mod attempts;
+mod circuit;
 mod control;
 mod reads;
+mod skips;
 #[cfg(test)]
 mod tests;
 
+use super::breaker::{Breaker, Bucket};
 use super::delay::Delayed;
 use super::positions::Positions;
 use super::retry::Retry;
@@ -19,13 +22,15 @@ use super::view::{LaneCounts, LaneError, LaneTimes};
 use crate::clock::{Mono, Wall};
 use crate::egress::KeyOrder;
 use crate::faults::Faults;
-use crate::message::{Delivery, DeliveryId, DiscardReason, Outcome, Position, Settlement};
+use crate::message::{Ack, Delivery, DeliveryId, DiscardReason, Outcome, Position, Settlement};
+use skips::Skips;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use reads::Wanted;
+pub use skips::{SkipError, Skipped};
 
 /// The one key of a strict lane.
 const STRICT_KEY: u64 = 0;
@@ -64,6 +69,15 @@ pub struct Lane {
     /// Dead letters that aren't durable yet, with the key that waits for it.
     graves: HashMap<DeliveryId, Grave>,
     settlements: Vec<Settlement>,
+    breaker: Breaker,
+    bucket: Bucket,
+    /// Since when something could be tried that waits for its batch to grow.
+    gathering: Option<Mono>,
+    /// Somebody waits for the outcome of one that is to be tried.
+    is_awaited: bool,
+    skips: Skips,
+    /// When it was last asked for a batch.
+    looked_at: Mono,
 
     memory_count: usize,
     memory_bytes: u64,
@@ -86,7 +100,7 @@ pub struct Batch {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BatchId(u64);
+pub struct BatchId(pub(super) u64);
 
 /// A delivery that is given up, to be written to the dead-letter log.
 #[derive(Clone, Debug)]
@@ -144,6 +158,7 @@ enum Why {
     /// A retry or a delay is over.
     Due,
     Drop,
+    Skip,
 }
 
 /// One key's deliveries: those in flight are before `queue`, `queue` is before `held`.
@@ -198,6 +213,7 @@ impl Key {
 impl Lane {
     #[must_use]
     pub fn new(settings: LaneSettings, faults: Faults, mut rng: fastrand::Rng) -> Self {
+        let bucket = settings.rate.map_or_else(Bucket::default, Bucket::full);
         Self {
             mode: settings.mode,
             settings,
@@ -221,6 +237,12 @@ impl Lane {
             dying: Vec::new(),
             graves: HashMap::new(),
             settlements: Vec::new(),
+            breaker: Breaker::default(),
+            bucket,
+            gathering: None,
+            is_awaited: false,
+            skips: Skips::default(),
+            looked_at: Mono(0),
             memory_count: 0,
             memory_bytes: 0,
             parked_bytes: 0,
@@ -259,6 +281,7 @@ impl Lane {
     /// Takes the next delivery of the feed. They come in journal order, each once in a run.
     pub fn offer(&mut self, delivery: Delivery, wall: Wall) {
         self.pending += 1;
+        self.is_awaited |= delivery.message.plan.ack == Ack::Delivered;
         self.enter_memory(&delivery);
         if !self.beyond.is_empty() || self.must_wait(delivery.at.position) {
             self.beyond.push_back(delivery);
@@ -310,7 +333,8 @@ impl Lane {
         // What is due already waits for room, which no clock brings.
         let delayed = self.delayed.next_wake().filter(|due| *due > wall);
         let delayed = delayed.map(|due| Duration::from_millis(due.0 - wall.0).min(WALL_CHECK));
-        [timer, delayed].into_iter().flatten().min()
+        let ready = self.ready_wake(now);
+        [timer, delayed, ready].into_iter().flatten().min()
     }
 
     /// Puts a delivery where it belongs now.

@@ -1,7 +1,7 @@
 //! What a lane shows of itself.
 
 use super::Mode;
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
 use crate::histogram::{Histogram, LONG, SHORT};
 use crate::message::Position;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct LaneView {
     /// Deliveries without order that wait for a retry.
     pub retrying: usize,
     pub delayed: u64,
+    /// When one that waits is tried next: a probe, the next by the rate, or a retry.
+    pub next_try: Option<Mono>,
     pub counts: LaneCounts,
     pub last_error: Option<LaneError>,
     /// Why the last one was sent to the dead letters, also if it was never tried.
@@ -54,10 +56,21 @@ pub enum LaneState {
     /// A strict lane whose first delivery waits for a retry or for its dead letter.
     Holding,
     Paused,
-    /// It tries nothing more until it is resumed, or until there is room for dead letters.
+    /// It tries nothing more until it is resumed, or until there is room for dead letters; or, where
+    /// there is a next try, until a probe shows that the destination takes deliveries again.
     Stopped {
         reason: Arc<str>,
     },
+    /// The destination failed again and again: nothing is tried until the next probe.
+    Open {
+        reason: Arc<str>,
+    },
+    /// That probe is under way.
+    HalfOpen {
+        reason: Arc<str>,
+    },
+    /// What is ready waits for the destination's `rate`.
+    RateLimited,
     Dropping,
 }
 
@@ -69,6 +82,9 @@ impl LaneState {
             Self::Holding => "holding",
             Self::Paused => "paused",
             Self::Stopped { .. } => "stopped",
+            Self::Open { .. } => "open",
+            Self::HalfOpen { .. } => "half_open",
+            Self::RateLimited => "rate_limited",
             Self::Dropping => "dropping",
         }
     }
@@ -87,6 +103,8 @@ pub struct LaneCounts {
     /// Attempts whose outcome nobody knows.
     pub unknown: u64,
     pub rejected: u64,
+    /// How often the circuit opened.
+    pub circuit_opened: u64,
 }
 
 /// What went wrong last.

@@ -75,8 +75,10 @@ impl Delivery {
     /// Delayed, prioritised and redriven messages are outside the order of their key.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        let target = self.target();
-        target.not_before.is_none() && target.priority.or(self.message.envelope.priority).is_none()
+        let (target, envelope) = (self.target(), &self.message.envelope);
+        target.not_before.is_none()
+            && target.priority.or(envelope.priority).is_none()
+            && envelope.redrive_of().is_none()
     }
 }
 

@@ -57,6 +57,18 @@ pub enum MessageId {
     Derived(String),
 }
 
+/// What a redriven message is called: what it was called when it was dead-lettered, so that whoever
+/// drops doubles by these knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedriveNames {
+    /// What readers know the message by.
+    pub id: String,
+    /// The hash of its identity, if it had one: new targets' delivery ids hang on it.
+    pub identity: Option<u128>,
+    /// Of the plan's only target; none if it was routed anew.
+    pub delivery_id: Option<String>,
+}
+
 impl MessageId {
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
@@ -107,6 +119,41 @@ impl Envelope {
         self.came_with(Some(context));
     }
 
+    /// The dead letter that it was made of, if it was.
+    #[must_use]
+    pub fn redrive_of(&self) -> Option<super::DeliveryId> {
+        self.extensions
+            .iter()
+            .find_map(|extension| match extension {
+                Extension::RedriveOf(at) => Some(*at),
+                _ => None,
+            })
+    }
+
+    /// What it was called as that one, if it goes on to be called so.
+    #[must_use]
+    pub fn redrive_names(&self) -> Option<&RedriveNames> {
+        self.extensions
+            .iter()
+            .find_map(|extension| match extension {
+                Extension::RedriveNames(names) => Some(&**names),
+                _ => None,
+            })
+    }
+
+    /// From now on it redrives this delivery, and no other.
+    pub fn redrives(&mut self, of: super::DeliveryId, names: Option<RedriveNames>) {
+        self.extensions.retain(|extension| {
+            !matches!(
+                extension,
+                Extension::RedriveOf(_) | Extension::RedriveNames(_)
+            )
+        });
+        self.extensions.push(Extension::RedriveOf(of));
+        let names = names.map(|names| Extension::RedriveNames(Box::new(names)));
+        self.extensions.extend(names);
+    }
+
     /// What its caller sent as such, beside its headers.
     #[must_use]
     pub fn trace_context(&self) -> Option<&TraceContext> {
@@ -130,6 +177,8 @@ pub enum Extension {
     SplitIndex(u32),
     /// This plan redrives the delivery (position, ordinal).
     RedriveOf(super::DeliveryId),
+    /// With `RedriveOf`: what it was called then, and goes on to be.
+    RedriveNames(Box<RedriveNames>),
     /// Whose request it belongs to, as its caller said.
     TraceContext(TraceContext),
     /// A tag from a newer version, kept as it is.

@@ -24,7 +24,7 @@ pub use content_type::{JSON, guess_content_type, is_json};
 pub use delivery::{Delivery, DiscardReason, Message, Outcome, Settlement};
 pub use delivery_id::{Origin, delivery_id};
 pub use envelope::{
-    Envelope, Extension, Header, MAX_ID_BYTES, MAX_KEY_BYTES, MessageId, Tombstone,
+    Envelope, Extension, Header, MAX_ID_BYTES, MAX_KEY_BYTES, MessageId, RedriveNames, Tombstone,
 };
 pub use generated_id::{generated_id, parse_generated, uuid_prefix};
 pub use headers::Headers;

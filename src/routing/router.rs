@@ -166,6 +166,13 @@ impl Router {
         })
     }
 
+    /// Whether any route has a target there.
+    #[must_use]
+    pub fn leads_to(&self, lane: LaneId) -> bool {
+        let mut targets = self.routes.iter().flat_map(Route::targets);
+        targets.any(|target| target.lane == lane)
+    }
+
     /// The plan of an envelope: all matching routes in order, their targets in order. What
     /// `on_error = "skip"` passed over is added to `skips`, also if nothing comes of the rest.
     pub fn plan(

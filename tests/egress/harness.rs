@@ -51,6 +51,11 @@ pub trait Harness: Sized {
     /// If it has none.
     fn oversize(&self, message: Message) -> Result<Message, Cannot>;
 
+    /// Whether headers of this name reach the server at all.
+    fn travels(&self, _header: &str) -> bool {
+        true
+    }
+
     /// What becomes of messages while our credentials are wrong.
     fn locked_out(&self) -> LockedOut {
         LockedOut::Held

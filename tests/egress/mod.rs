@@ -9,6 +9,8 @@ mod credentials;
 #[cfg(feature = "faults")]
 mod faulty;
 mod harness;
+#[cfg(feature = "faults")]
+mod judged;
 mod odd_bytes;
 mod order;
 mod oversize;
@@ -21,6 +23,7 @@ mod shutdown;
 mod start;
 mod stream;
 mod unknown;
+mod webhook;
 mod world;
 
 macro_rules! contract {
@@ -44,6 +47,7 @@ macro_rules! contract {
 mod kinds {
     contract!(stream, super::super::stream::Stream);
     contract!(rabbitmq, super::super::rabbitmq::RabbitQueue);
+    contract!(webhook, super::super::webhook::Webhook);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

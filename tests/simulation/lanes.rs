@@ -256,7 +256,9 @@ impl SimLane {
                 Verdict::Retry { .. } => around.stats.retries += 1,
                 Verdict::Reject { .. } => around.stats.rejected += 1,
                 Verdict::Unknown { .. } => around.stats.unknown += 1,
-                Verdict::Fatal { .. } | Verdict::Pause { .. } => around.stats.fatal += 1,
+                Verdict::Fatal { .. } | Verdict::Halt { .. } | Verdict::Pause { .. } => {
+                    around.stats.fatal += 1
+                }
             }
         }
         let (mono, wall) = (around.clock.mono(), around.clock.wall());
@@ -316,7 +318,7 @@ impl SimLane {
         for (delivery, verdict) in batch.deliveries.iter().zip(&attempted.verdicts) {
             match verdict {
                 Verdict::Delivered => around.model.receive(self.id, delivery, wall)?,
-                Verdict::Fatal { reason } if !had_failed => {
+                Verdict::Halt { reason } if !had_failed => {
                     let id = self.id.0;
                     around.wrong.push(format!("stream of lane {id}: {reason}"));
                 }

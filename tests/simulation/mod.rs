@@ -183,10 +183,15 @@ mod planted {
 
     #[test]
     fn an_ack_before_the_sync_is_seen() {
-        // By what a crash lost, or before that by ledgers that lack what was acknowledged.
+        // By what a crash lost, or before that by ledgers that lack what was acknowledged, or by a
+        // batch that failed.
         is_seen(
             Fault::AckBeforeFsync,
-            &["were acknowledged, recovery found", "they should be"],
+            &[
+                "were acknowledged, recovery found",
+                "they should be",
+                "was acknowledged though its batch was not written",
+            ],
         );
     }
 

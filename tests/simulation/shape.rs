@@ -3,7 +3,9 @@
 use causeway::egress::KeyOrder;
 use causeway::egress::stream::Retention;
 use causeway::journal::WindowLimits;
-use causeway::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use causeway::lane::{
+    BreakerPolicy, LaneSettings, Limits, Mode, OnReject, RatePolicy, RetryPolicy,
+};
 use causeway::log::Sizes;
 use causeway::message::LaneId;
 use std::collections::HashMap;
@@ -57,6 +59,9 @@ pub struct Shape {
     /// Of the streams: smaller than some records.
     pub stream_segment_bytes: u64,
     pub retention: Retention,
+    pub breaker: BreakerPolicy,
+    pub rate: Option<RatePolicy>,
+    pub batch_time: Duration,
     pub limits: Limits,
     pub processes: usize,
     pub steps: usize,
@@ -110,6 +115,15 @@ impl Shape {
                 max_bytes: (rng.u8(..3) == 0).then(|| rng.u64(10_000..80_000)),
                 max_age: None,
             },
+            breaker: BreakerPolicy {
+                failures: rng.u32(1..8),
+                probe_every: Duration::from_millis(rng.u64(10..4_000)),
+            },
+            rate: (rng.u8(..4) == 0).then(|| RatePolicy {
+                per_second: rng.u32(5..100),
+                burst: rng.u32(1..20),
+            }),
+            batch_time: Duration::from_millis([0, 0, rng.u64(1..2_000)][rng.usize(..3)]),
             limits: limits(rng),
             processes: rng.usize(2..6),
             steps: rng.usize(20..300),
@@ -135,6 +149,9 @@ impl Shape {
                 max: Duration::from_secs(3),
                 give_up_after: self.give_up_after,
             },
+            breaker: self.breaker,
+            rate: self.rate,
+            batch_time: self.batch_time,
             limits: self.limits,
         }
     }

@@ -10,6 +10,7 @@ mod chunked;
 pub mod client;
 pub mod events;
 pub mod grpc;
+pub mod hook;
 pub mod journal_house;
 pub mod load;
 pub mod metrics;

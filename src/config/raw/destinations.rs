@@ -2,7 +2,7 @@
 
 use super::adapters::{ADAPTERS, Adapter};
 use super::connections::{Connections, Means, check_name, kind_of, note_connection, read_adapter};
-use super::policies::{Policies, read_lane_policies, read_shared_policies};
+use super::policies::{Policies, read_lane_policies, read_rate, read_shared_policies};
 use super::{MAX_SIZE, SHORTEST};
 use crate::config::guarantees::Sink;
 use crate::config::path::Path;
@@ -60,6 +60,7 @@ fn read_destination(name: String, table: Table<'_>, connections: &Connections) -
     if found.is_some() {
         read_lane_policies(&table, &mut policies);
         read_shared_policies(&table, &mut policies);
+        policies.rate = read_rate(&table);
     }
     let type_name = found.as_ref().map(Type::name);
     let kind = found.as_ref().and_then(|found| read_kind(found, &table));

@@ -233,9 +233,22 @@ fn check_url(table: &Table<'_>, path: &Path, url: &str, schemes: &[&str]) {
         table.reader.warn(
             path,
             "a plain-text secret: whoever can read this file has the password in this address",
-            "write username and password as keys: password = { env = \"NAME\" }",
+            keep_secret(path, schemes),
         );
     }
+}
+
+/// What to write instead of a password in an address.
+fn keep_secret(path: &Path, schemes: &[&str]) -> String {
+    // Of HTTP there are no such keys.
+    if schemes.contains(&"http") {
+        let names: Vec<String> = path.names().map(str::to_ascii_uppercase).collect();
+        return format!(
+            "set the address in the environment: CAUSEWAY__{}",
+            names.join("__")
+        );
+    }
+    "write username and password as keys: password = { env = \"NAME\" }".to_owned()
 }
 
 fn read_addresses(table: &Table<'_>, name: &'static str) -> Vec<(Path, String)> {

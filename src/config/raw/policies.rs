@@ -2,6 +2,7 @@
 
 use super::{MAX_SIZE, SHORTEST};
 use crate::config::reader::Table;
+use crate::config::settings::Rate;
 use crate::message::{Ack, Guarantee};
 use crate::routing::{OnError, OnFull, OnReject};
 use std::time::Duration;
@@ -21,7 +22,21 @@ pub(in crate::config) struct Policies {
     pub retry_max: Option<Duration>,
     pub retry_give_up_after: Option<Duration>,
     pub dead_letters_max_bytes: Option<u64>,
+    pub batch_count: Option<usize>,
+    pub batch_bytes: Option<u64>,
+    pub batch_time: Option<Duration>,
+    pub breaker_failures: Option<u32>,
+    pub breaker_probe_every: Option<Duration>,
+    /// No key of `[defaults]`: two destinations together would take twice as many.
+    pub rate: Option<Rate>,
 }
+
+/// More would be no limit.
+const MAX_RATE: u64 = 10_000_000;
+/// A lane has only so many in memory.
+const MAX_BATCH: u64 = 8_192;
+const MAX_BATCH_BYTES: u64 = 16 << 20;
+const MAX_BREAKER_FAILURES: u64 = 1_000_000;
 
 pub(super) fn read_defaults(root: &Table<'_>) -> Policies {
     let table = root.table_or_empty("defaults");
@@ -86,6 +101,42 @@ pub(super) fn read_lane_policies(table: &Table<'_>, policies: &mut Policies) {
         policies.dead_letters_max_bytes = dead_letters.size("max_bytes", 1..=MAX_SIZE);
         dead_letters.finish();
     }
+    if let Some(batch) = table.table("batch") {
+        let count = batch.count("count", 1..=MAX_BATCH);
+        policies.batch_count = count.and_then(|n| usize::try_from(n).ok());
+        policies.batch_bytes = batch.size("bytes", 1..=MAX_BATCH_BYTES);
+        policies.batch_time = batch.duration("time", Duration::ZERO);
+        batch.finish();
+    }
+    if let Some(breaker) = table.table("breaker") {
+        let failures = breaker.count("failures", 1..=MAX_BREAKER_FAILURES);
+        policies.breaker_failures = failures.and_then(|n| u32::try_from(n).ok());
+        policies.breaker_probe_every = breaker.duration("probe_every", SHORTEST);
+        breaker.finish();
+    }
+}
+
+/// Of a destination alone.
+pub(super) fn read_rate(table: &Table<'_>) -> Option<Rate> {
+    let rate = table.table("rate")?;
+    let number = |key| {
+        rate.count(key, 1..=MAX_RATE)
+            .and_then(|n| u32::try_from(n).ok())
+    };
+    let (per_second, burst) = (number("per_second"), number("burst"));
+    if per_second.is_none() && !rate.has("per_second") {
+        rate.reader.error(
+            &rate.path,
+            "a rate needs `per_second`",
+            "write it like rate = { per_second = 100, burst = 100 }",
+        );
+    }
+    rate.finish();
+    let per_second = per_second?;
+    Some(Rate {
+        per_second,
+        burst: burst.unwrap_or(per_second),
+    })
 }
 
 /// The keys of `[defaults]` that both have.

@@ -11,7 +11,7 @@
 //! (the last delay counts); what no rule decides is confirmed.
 //!
 //! Actions: `confirm`; `retry`; `reject`; `unknown` (it is applied); `lost` (unknown, and it isn't
-//! applied); `hang` (no answer, not applied); `fatal`; `delay MS` or `delay MS..MS`.
+//! applied); `hang` (no answer, not applied); `fatal`; `halt`; `delay MS` or `delay MS..MS`.
 
 use crate::message::Delivery;
 use std::str::FromStr;
@@ -48,6 +48,7 @@ pub(super) enum Action {
     Lost,
     Hang,
     Fatal,
+    Halt,
     /// Milliseconds, at least and at most.
     Delay(u64, u64),
 }
@@ -138,6 +139,7 @@ fn parse_rule(rule: &str) -> Result<Rule, String> {
         Some("lost") => Action::Lost,
         Some("hang") => Action::Hang,
         Some("fatal") => Action::Fatal,
+        Some("halt") => Action::Halt,
         Some("delay") => parse_delay(words.next().ok_or("delay needs milliseconds")?)?,
         Some(other) => return Err(format!("no action is named {other:?}")),
         None => return Err("it has no action".into()),

@@ -52,7 +52,7 @@ fn letters(attempted: &Attempted) -> String {
         Verdict::Retry { .. } => 'r',
         Verdict::Reject { .. } => 'j',
         Verdict::Unknown { .. } => 'u',
-        Verdict::Fatal { .. } => 'f',
+        Verdict::Fatal { .. } | Verdict::Halt { .. } => 'f',
         Verdict::Pause { .. } => 'p',
     };
     attempted.verdicts.iter().map(letter).collect()

@@ -66,7 +66,7 @@ impl StreamDestination {
         let (this, batch) = (self.clone(), deliveries.to_vec());
         let appended = tokio::task::spawn_blocking(move || this.append(&batch)).await;
         appended.unwrap_or_else(|e| Attempted {
-            verdicts: vec![Verdict::fatal(format!("a bug: {e}")); deliveries.len()],
+            verdicts: vec![Verdict::halt(format!("a bug: {e}")); deliveries.len()],
             mark: None,
         })
     }
@@ -106,7 +106,7 @@ fn stopped(e: &StreamError, in_doubt: usize, count: usize, verdicts: &mut Vec<Ve
         StreamError::Failed { .. } => {
             let unknown = Verdict::unknown(e.to_string());
             verdicts.extend(std::iter::repeat_n(unknown, in_doubt));
-            Verdict::fatal(e.to_string())
+            Verdict::halt(e.to_string())
         }
     };
     verdicts.resize(count, rest);

@@ -11,8 +11,10 @@ mod dead_letters;
 mod destination;
 mod error;
 mod open;
+pub mod origin;
 mod reader;
 pub mod record;
+mod release;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ pub use dead_letters::{BuriedLetters, DeadLetterLog, Letter};
 pub use destination::StreamDestination;
 pub use error::{OpenError, ReadError, StreamError};
 pub use open::Opened;
+pub use origin::Origin;
 pub use reader::{Closed, From, Page, StreamReader};
 pub use record::{DeadLetter, IdKind, NewRecord, StreamRecord};
 
@@ -100,6 +103,7 @@ pub struct StreamLog {
     /// A failure to prepare a segment; failures to write are kept by the log itself.
     failed: Option<String>,
     trim_failed: Option<String>,
+    looked_at: release::LookedAt,
 }
 
 /// How far an append came.
@@ -255,7 +259,7 @@ impl StreamLog {
     }
 
     /// What fits into any segment, however small.
-    fn max_batch_bytes(&self) -> u64 {
+    pub(super) fn max_batch_bytes(&self) -> u64 {
         let segment = self.options.sizes.min_segment_bytes - SEGMENT_HEADER_BYTES;
         // Batches count their bytes in 32 bits.
         segment.min(u64::from(u32::MAX)) / 8 * 8

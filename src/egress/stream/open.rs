@@ -73,6 +73,7 @@ impl StreamLog {
             end: watch::Sender::new(next_offset),
             failed: None,
             trim_failed: None,
+            looked_at: super::release::LookedAt::new(),
         };
         log.index_scanned(&scanned);
         // What is set aside may come from what others would leave.

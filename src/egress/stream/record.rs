@@ -15,8 +15,8 @@
 //! id, delivery id, [route], topic, [key]: strings
 //! count of headers, then each: name, value: strings
 //! [content type: string]
-//! [dead letter: destination, reason: strings; attempts; u8 which: 1 first, 2 last;
-//!       [first attempt], [last attempt]]
+//! [dead letter: destination, reason: strings; attempts; u8 which: 1 first, 2 last, 4 origin;
+//!       [first attempt], [last attempt], [origin: string]]
 //! [payload: string]
 //! ```
 
@@ -52,7 +52,8 @@ mod which {
 mod attempt {
     pub const FIRST: u8 = 1;
     pub const LAST: u8 = 2;
-    pub const ALL: u8 = FIRST | LAST;
+    pub const ORIGIN: u8 = 4;
+    pub const ALL: u8 = FIRST | LAST | ORIGIN;
 }
 
 /// Where a record's public id comes from.
@@ -84,6 +85,9 @@ pub struct DeadLetter {
     /// None if it was never attempted.
     pub first_attempt: Option<Wall>,
     pub last_attempt: Option<Wall>,
+    /// What a redrive is made of: see `origin`. None in logs of before, and of a message so large
+    /// that it doesn't fit.
+    pub origin: Option<Bytes>,
 }
 
 /// A record as it is read.
@@ -199,6 +203,25 @@ pub enum RecordError {
     Wire(#[from] WireError),
 }
 
+/// No fewer than the record's bytes.
+#[must_use]
+pub fn most_bytes(record: &NewRecord<'_>) -> usize {
+    /// A number or a length.
+    const VARINT: usize = 10;
+    const FRONT: usize = 2 + 16 + 8 + 12 * VARINT;
+    let mut bytes = FRONT + record.id.len() + record.delivery_id.len() + record.topic.len();
+    bytes += record.route.map_or(0, str::len) + record.content_type.map_or(0, str::len);
+    bytes += record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
+    record
+        .headers
+        .each(|name, value| bytes += name.len() + value.len() + 2 * VARINT);
+    let letter = record.dead_letter.map_or(0, |letter| {
+        let origin = letter.origin.as_ref().map_or(0, Bytes::len);
+        letter.destination.len() + letter.reason.len() + origin + 6 * VARINT
+    });
+    bytes + letter
+}
+
 /// Appends the record's bytes.
 pub fn encode(record: &NewRecord<'_>, out: &mut Vec<u8>) {
     out.push(RECORD_V1);
@@ -251,9 +274,16 @@ fn encode_dead_letter(letter: &DeadLetter, out: &mut Vec<u8>) {
     put_str(out, &letter.reason);
     put_varint(out, letter.attempts.into());
     let times = [letter.first_attempt, letter.last_attempt];
-    out.push(flag(times[0].is_some(), attempt::FIRST) | flag(times[1].is_some(), attempt::LAST));
+    out.push(
+        flag(times[0].is_some(), attempt::FIRST)
+            | flag(times[1].is_some(), attempt::LAST)
+            | flag(letter.origin.is_some(), attempt::ORIGIN),
+    );
     for time in times.into_iter().flatten() {
         put_varint(out, time.0);
+    }
+    if let Some(origin) = &letter.origin {
+        put_bytes(out, origin);
     }
 }
 
@@ -359,6 +389,7 @@ impl Input<'_> {
             attempts,
             first_attempt: time(attempt::FIRST, "first attempt")?,
             last_attempt: time(attempt::LAST, "last attempt")?,
+            origin: when(bits & attempt::ORIGIN != 0, || self.shared("origin"))?,
         })
     }
 }

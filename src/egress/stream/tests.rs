@@ -3,6 +3,7 @@
 
 mod disk;
 mod model;
+mod release;
 mod rendered;
 mod room;
 

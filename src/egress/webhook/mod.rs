@@ -60,7 +60,7 @@ pub struct Webhook {
 struct Service {
     place: Place,
     form: Form,
-    pool: Pool,
+    pool: Arc<Pool>,
     permits: Semaphore,
     concurrency: usize,
     /// Until then it wants to be left alone, with its own words.
@@ -85,6 +85,14 @@ impl Webhook {
             clock,
             service: RwLock::new(Arc::new(service)),
         })
+    }
+
+    /// Whether it could be made of these, or adopt them.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn check(options: &WebhookOptions) -> Result<(), String> {
+        Service::new(options, String::new()).map(drop)
     }
 
     /// For what comes next.
@@ -177,7 +185,7 @@ impl Service {
                 gateway,
             },
             place,
-            pool: Pool::new(dialer, options.concurrency, options.timeout),
+            pool: Arc::new(Pool::new(dialer, options.concurrency, options.timeout)),
             permits: Semaphore::new(options.concurrency.min(Semaphore::MAX_PERMITS)),
             concurrency: options.concurrency,
             silence: Mutex::new(None),

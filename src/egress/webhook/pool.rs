@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -24,11 +24,18 @@ const BODY_LIMIT: Duration = Duration::from_secs(1);
 
 pub struct Pool {
     dialer: Dialer,
-    /// The last one used is at the end.
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    idle: Mutex<Idle>,
     max_idle: usize,
     /// Of a whole attempt.
     timeout: Duration,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// The last one used is at the end.
+    connections: Vec<(Connection, Instant)>,
+    /// A task looks after those that nobody uses.
+    is_reaped: bool,
 }
 
 /// Why there is no answer.
@@ -41,17 +48,17 @@ pub enum Failure {
 }
 
 impl Pool {
-    pub const fn new(dialer: Dialer, max_idle: usize, timeout: Duration) -> Self {
+    pub fn new(dialer: Dialer, max_idle: usize, timeout: Duration) -> Self {
         Self {
             dialer,
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::default(),
             max_idle,
             timeout,
         }
     }
 
     /// One attempt.
-    pub async fn ask(&self, mut request: Request<Body>) -> Result<Answer, Failure> {
+    pub async fn ask(self: &Arc<Self>, mut request: Request<Body>) -> Result<Answer, Failure> {
         let end = Instant::now() + self.timeout;
         // Each round uses up an idle connection, or is the last.
         loop {
@@ -97,7 +104,7 @@ impl Pool {
 
     /// The status counts, whatever becomes of the body.
     async fn read(
-        &self,
+        self: &Arc<Self>,
         response: Response<Incoming>,
         connection: Connection,
         end: Instant,
@@ -117,7 +124,7 @@ impl Pool {
             }
         };
         if is_whole {
-            self.give_back(connection).await;
+            self.give_back(connection, limit).await;
         }
         Answer {
             status: head.status,
@@ -126,35 +133,62 @@ impl Pool {
         }
     }
 
-    async fn give_back(&self, mut connection: Connection) {
-        // It is at once, or never if the service wants it closed.
-        if connection.sender.ready().await.is_err() {
+    async fn give_back(self: &Arc<Self>, mut connection: Connection, limit: Instant) {
+        // It is at once; never, if the service wants it closed, or answered before it read everything.
+        let ready = timeout_at(limit, connection.sender.ready()).await;
+        if !matches!(ready, Ok(Ok(()))) {
             return;
         }
         let mut idle = self.idle();
-        if idle.len() < self.max_idle {
-            idle.push((connection, Instant::now()));
+        if idle.connections.len() >= self.max_idle {
+            return;
+        }
+        idle.connections.push((connection, Instant::now()));
+        if !idle.is_reaped {
+            idle.is_reaped = true;
+            tokio::spawn(reap(Arc::downgrade(self)));
         }
     }
 
     fn take(&self) -> Option<Connection> {
-        let now = Instant::now();
         let mut idle = self.idle();
-        idle.retain(|(connection, since)| {
-            now.duration_since(*since) < IDLE_LIMIT && connection.sender.is_ready()
-        });
-        idle.pop().map(|(connection, _)| connection)
+        idle.let_go();
+        idle.connections.pop().map(|(connection, _)| connection)
     }
 
     #[cfg(test)]
     pub fn has_open_idle(&self) -> bool {
         let idle = self.idle();
-        idle.iter()
-            .any(|(connection, _)| !connection.sender.is_closed())
+        let mut open = idle.connections.iter();
+        open.any(|(connection, _)| !connection.sender.is_closed())
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    /// Of those that are too old, or closed by the service.
+    fn let_go(&mut self) {
+        let now = Instant::now();
+        self.connections.retain(|(connection, since)| {
+            now.duration_since(*since) < IDLE_LIMIT && connection.sender.is_ready()
+        });
+    }
+}
+
+/// Until none is idle, or the pool is gone.
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(IDLE_LIMIT).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = pool.idle();
+        idle.let_go();
+        if idle.connections.is_empty() {
+            idle.is_reaped = false;
+            return;
+        }
     }
 }
 

@@ -168,6 +168,45 @@ async fn a_connection_that_the_service_closed_is_no_failure() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut stream = accept(&listener).await;
+        read_request(&mut stream).await.expect("a request");
+        stream.write_all(OK.as_bytes()).await.expect("written");
+        read_request(&mut stream).await
+    });
+    let webhook = webhook(&options(url));
+    assert_eq!(one(&webhook, 1).await, Verdict::Delivered);
+    assert!(webhook.service().pool.has_open_idle());
+    // From here on the clock runs ahead while everybody waits.
+    tokio::time::pause();
+    assert_eq!(server.await.expect("no panic"), None);
+    assert!(!webhook.service().pool.has_open_idle());
+}
+
+#[tokio::test]
+async fn an_answer_before_the_request_was_read_holds_nothing_up() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut stream = accept(&listener).await;
+        let answer = "HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
+        let mut head = [0; 100];
+        stream.read_exact(&mut head).await.expect("its beginning");
+        stream.write_all(answer.as_bytes()).await.expect("written");
+        stream
+    });
+    let hook = webhook(&options(url));
+    let large = with(delivery(1), |envelope| {
+        envelope.payload = Ok(Bytes::from(vec![b'x'; 32 << 20]));
+    });
+    let attempted = hook.deliver(&[large], false).await;
+    assert_eq!(kind(&attempted.verdicts[0]).0, "reject", "{attempted:?}");
+    assert!(!hook.service().pool.has_open_idle());
+    drop(server.await);
+}
+
+#[tokio::test]
 async fn what_may_have_been_taken_is_in_doubt() {
     for part in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nx: "] {
         let (listener, url) = listen().await;

@@ -1,12 +1,13 @@
 //! What a lane is told when it is made, and when a reload changes it: what the file says of its
 //! destination, and of the routes that lead there. Pure.
 
-use crate::config::settings::Destination;
-use crate::egress::Egress;
-use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use crate::config::settings::{Destination, DestinationKind};
+use crate::egress::{Egress, Shape};
+use crate::lane::{BreakerPolicy, LaneSettings, Limits, Mode, OnReject, RatePolicy, RetryPolicy};
 use crate::message::{LaneId, RouteId};
 use crate::routing::{self, RouteSpec};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Without a destination in the file the lane has the defaults.
 pub fn lane_settings(
@@ -23,7 +24,10 @@ pub fn lane_settings(
         on_reject: spec.map_or(OnReject::Skip, |d| on_reject(d.lane.on_reject)),
         on_reject_of,
         retry: spec.map_or_else(RetryPolicy::default, retry),
-        limits: Limits::of(egress.shape()),
+        breaker: spec.map_or_else(BreakerPolicy::default, breaker),
+        rate: spec.and_then(rate),
+        batch_time: spec.map_or(Duration::ZERO, |d| d.lane.batch.time),
+        limits: limits(egress, spec),
     }
 }
 
@@ -43,10 +47,52 @@ pub fn on_reject_of(
 
 /// The settings of a running lane by another file. Routes that are gone keep their word: what was
 /// accepted under them may still be owed.
-pub fn tune(settings: &mut LaneSettings, spec: &Destination, words: HashMap<RouteId, OnReject>) {
+pub fn tune(
+    settings: &mut LaneSettings,
+    spec: &Destination,
+    egress: &Egress,
+    words: HashMap<RouteId, OnReject>,
+) {
     settings.on_reject = on_reject(spec.lane.on_reject);
     settings.on_reject_of.extend(words);
     settings.retry = retry(spec);
+    settings.breaker = breaker(spec);
+    settings.rate = rate(spec);
+    settings.batch_time = spec.lane.batch.time;
+    settings.limits = limits(egress, Some(spec));
+    // What it was opened with holds until it adopts this file, which comes after.
+    if let DestinationKind::Webhook(hook) = &spec.kind {
+        settings.limits.flights = hook.concurrency;
+    }
+}
+
+/// What the file says of batches goes before what the destination likes.
+fn limits(egress: &Egress, spec: Option<&Destination>) -> Limits {
+    let shape = egress.shape();
+    let batch = spec.map(|spec| &spec.lane.batch);
+    let count = batch.and_then(|batch| batch.count);
+    let bytes = batch.and_then(|batch| batch.bytes);
+    Limits::of(Shape {
+        batch_count: count.unwrap_or(shape.batch_count),
+        batch_bytes: bytes.unwrap_or(shape.batch_bytes),
+        ..shape
+    })
+}
+
+const fn breaker(destination: &Destination) -> BreakerPolicy {
+    let words = &destination.lane.breaker;
+    BreakerPolicy {
+        failures: words.failures,
+        probe_every: words.probe_every,
+    }
+}
+
+fn rate(destination: &Destination) -> Option<RatePolicy> {
+    let words = destination.lane.rate?;
+    Some(RatePolicy {
+        per_second: words.per_second,
+        burst: words.burst,
+    })
 }
 
 const fn retry(destination: &Destination) -> RetryPolicy {

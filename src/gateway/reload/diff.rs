@@ -28,6 +28,7 @@ pub fn changes(from: &Settings, to: &Settings) -> Vec<String> {
         (from.identities != to.identities, "[[identity]]"),
         (from.unrouted != to.unrouted, "[unrouted]"),
         (from.limits != to.limits, "[limits]"),
+        (from.dead_letters != to.dead_letters, "[dead_letters]"),
         (from.journal != to.journal, "[journal]"),
         (from.gateway != to.gateway, "[gateway]"),
         (

@@ -20,6 +20,7 @@ pub fn in_force(started: &Settings, wanted: Settings) -> (Settings, Vec<String>)
         identities: wanted.identities,
         destinations: wanted.destinations,
         door_dead_letters_max_bytes: wanted.door_dead_letters_max_bytes,
+        dead_letters: wanted.dead_letters,
         routes: wanted.routes,
         unrouted: wanted.unrouted,
     };

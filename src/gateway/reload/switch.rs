@@ -5,9 +5,9 @@
 use super::plan::{self, Steps};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::config::settings::Destination;
+use crate::config::settings::{Destination, DestinationKind};
 use crate::door::Door;
-use crate::egress::{DeadLetterLog, Egress};
+use crate::egress::{DeadLetterLog, Egress, Webhook};
 use crate::gateway::lanes::{Lane, Lanes};
 use crate::gateway::news;
 use crate::gateway::open::{
@@ -177,7 +177,7 @@ impl House {
         let (steps, catalog) = (Arc::clone(steps), Arc::clone(catalog));
         let shared = Arc::clone(self.journal.shared());
         blocking(move || {
-            check_scripts(&steps)?;
+            check_options(&steps)?;
             let next = shared.reader.bounds().1;
             let names = steps.open.iter().chain(&steps.take_up);
             let mut opened = Vec::new();
@@ -373,22 +373,24 @@ fn find<'a>(settings: &'a Settings, name: &str) -> Option<&'a Destination> {
     settings.destinations.iter().find(|d| d.name == name)
 }
 
-/// What a running test destination would be told must be right before anything is told.
-#[cfg_attr(
-    not(feature = "faults"),
-    allow(clippy::unnecessary_wraps, reason = "the test build's can fail")
-)]
-fn check_scripts(steps: &Steps) -> Result<(), String> {
-    #[cfg(feature = "faults")]
+/// What running destinations would be told must be right before anything is told.
+fn check_options(steps: &Steps) -> Result<(), String> {
     for name in &steps.tune {
-        use crate::config::settings::DestinationKind::Faulty;
-        if let Some(spec) = find(&steps.settings, name)
-            && let Faulty { script, .. } = &spec.kind
-        {
-            open::script_of(name, script)?;
+        let Some(spec) = find(&steps.settings, name) else {
+            continue;
+        };
+        match &spec.kind {
+            DestinationKind::Webhook(hook) => {
+                Webhook::check(&open::webhook_options(hook, spec.lane.timeout))
+                    .map_err(|why| format!("{name}: {why}"))?;
+            }
+            #[cfg(feature = "faults")]
+            DestinationKind::Faulty { script, .. } => {
+                open::script_of(name, script)?;
+            }
+            _ => {}
         }
     }
-    let _ = steps;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::message::{Envelope, Header, MessageId, is_json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -33,6 +33,9 @@ pub(super) struct Line<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     data_base64: Option<String>,
+    /// What an export of dead letters says besides the message.
+    #[serde(default, rename = "dead_letter")]
+    _dead_letter: Option<IgnoredAny>,
 }
 
 /// `null` is data, too.

@@ -19,9 +19,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What only the admin listener says.
-    const OF_ADMIN: [Kind; 6] = [
+    const OF_ADMIN: [Kind; 11] = [
+        Kind::DeadLettersFailed,
+        Kind::RedriveRunning,
+        Kind::UnknownDeadLetter,
+        Kind::UnknownRedrive,
         Kind::DropFailed,
         Kind::DropRefused,
+        Kind::LaneRefused,
         Kind::NoAnswer,
         Kind::ReloadRefused,
         Kind::Taps,

@@ -3,6 +3,7 @@
 //! Pure but for the window and the batch in the making, which both know of a fresh id or neither.
 
 use super::{Accepted, Answer, Fresh, Journal, MAX_BATCH_BYTES, Pending, Step};
+use crate::journal::letters::{self, GoneLetters};
 use crate::journal::state::Space;
 use crate::journal::window::Entry;
 use crate::journal::{DOOR_LANE, Submission, records};
@@ -36,7 +37,9 @@ impl Journal {
             if over {
                 break;
             }
-            let answer = match self.told_before(submission) {
+            let gone = self.letter_is_gone(submission, &pending.redriven);
+            let told = gone.map(Err).or_else(|| self.told_before(submission));
+            let answer = match told {
                 Some(answer) => answer,
                 None if needed > room => match self.no_room(submission) {
                     Some(refusal) => Err(refusal),
@@ -153,6 +156,11 @@ impl Journal {
             let at = DeliveryId { position, ordinal };
             pending.batch.push_unpositioned(&records::divert(at));
             pending.diverted.push((at, why));
+        }
+        if let Some(letter) = submission.redrives {
+            let gone = GoneLetters::redriven(letter);
+            pending.batch.push_unpositioned(&gone.record());
+            pending.redriven.push(gone);
         }
         let shared = &self.shared;
         let shape = self.shape_memo.number(submission.targets(), |targets| {
@@ -280,6 +288,7 @@ impl Submission {
     /// What it adds to a batch at most: its record, a note for each diverted target, padding.
     pub(super) fn batch_bytes(&self) -> u64 {
         let diverts = self.targets().count() * records::DIVERT_DISK_BYTES;
-        (self.record.disk_bytes() + diverts + 8) as u64
+        let letter = self.redrives.map_or(0, |_| letters::ONE_DISK_BYTES);
+        (self.record.disk_bytes() + diverts + letter + 8) as u64
     }
 }

@@ -67,6 +67,9 @@ impl Journal {
         for (group, runs) in &pending.settled {
             self.settle(group, runs);
         }
+        for gone in &pending.redriven {
+            self.letters_gone(gone);
+        }
         let counters = &self.shared.counters;
         counters
             .accepted

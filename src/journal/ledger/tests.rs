@@ -371,3 +371,32 @@ fn what_is_owed_together_is_owed_one_by_one() {
         }
     }
 }
+
+/// A ledger without gone letters is written as it was before there were any.
+#[test]
+fn gone_letters_are_kept_and_only_then_another_version_is_written() {
+    let mut ledger = LaneLedger::default();
+    let bytes = |ledger: &LaneLedger| {
+        let mut out = Vec::new();
+        ledger.encode(&mut out);
+        out
+    };
+    let before = bytes(&ledger);
+    assert_eq!(before[0], LEDGER_V1);
+    let gone = GoneLetters::redriven(crate::journal::LetterId {
+        lane: LANE,
+        offset: 1 << 40,
+    });
+    ledger.note_gone(&gone, 0);
+    let after = bytes(&ledger);
+    assert_eq!(after[0], LEDGER_V2);
+    for (bytes, count) in [(&before, 0), (&after, 1)] {
+        let mut reader = Reader::new(bytes);
+        let read = LaneLedger::decode(&mut reader).expect("it can be read");
+        reader.finish("ledger").expect("nothing is left");
+        assert_eq!(read.gone_letters().len(), count);
+    }
+    for cut in 0..after.len() {
+        assert!(LaneLedger::decode(&mut Reader::new(&after[..cut])).is_err());
+    }
+}

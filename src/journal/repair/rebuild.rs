@@ -7,6 +7,7 @@ use crate::journal::LaneModes;
 use crate::journal::catalog::{Catalog, CatalogEntry, CatalogError, LaneEntry, RouteEntry};
 use crate::journal::idtable;
 use crate::journal::ledger::LaneLedger;
+use crate::journal::letters::GoneLetters;
 use crate::journal::open::DOOR_NAME;
 use crate::journal::records;
 use crate::journal::settlements::SettlementGroup;
@@ -65,6 +66,9 @@ pub(super) fn check(raw: &RawRecord<'_>) -> Result<(), String> {
             .map(drop)
             .map_err(|e| e.to_string()),
         (5, None) => idtable::find(&raw.body[1..], Position(u64::MAX))
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        (6, None) => GoneLetters::decode(raw.body)
             .map(drop)
             .map_err(|e| e.to_string()),
         _ => Err(format!("a record of unknown kind {kind}")),
@@ -142,6 +146,11 @@ impl Rebuild {
                 Err(_) => {}
             },
             4 => self.divert(raw.body),
+            6 => {
+                if let Ok(gone) = GoneLetters::decode(raw.body) {
+                    self.ledger(gone.lane).note_gone(&gone, 0);
+                }
+            }
             _ => {}
         }
     }

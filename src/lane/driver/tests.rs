@@ -5,7 +5,7 @@ use super::*;
 use crate::clock::Wall;
 use crate::egress::faulty::{Faulty, Script};
 use crate::egress::{KeyOrder, Shape};
-use crate::lane::{LaneEnded, Limits, Mode, OnReject, RetryPolicy, Room};
+use crate::lane::{BreakerPolicy, LaneEnded, Limits, Mode, OnReject, RetryPolicy, Room};
 use crate::message::{
     Ack, DiscardReason, Envelope, Epoch, Guarantee, LaneId, Message, MessageId, Outcome, Plan,
     Position, RouteId, Settlement, Target,
@@ -237,6 +237,12 @@ fn spawn_by(clock: Clock, faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
         on_reject: OnReject::Skip,
         on_reject_of: HashMap::new(),
         retry,
+        breaker: BreakerPolicy {
+            failures: u32::MAX,
+            ..BreakerPolicy::default()
+        },
+        rate: None,
+        batch_time: Duration::ZERO,
         limits,
     };
     let handle = LaneHandle::spawn(Parts {

@@ -1,13 +1,16 @@
 //! Forming batches, and what verdicts do.
 
+use super::skips::SKIPPED;
 use super::{
     Batch, BatchId, Flight, Lane, LaneError, MAX_REASON_BYTES, Phase, Timer, Turn, is_expired,
 };
 use crate::clock::{Mono, Wall};
 use crate::egress::{KeyOrder, Verdict};
+use crate::lane::breaker::{Call, Leave};
 use crate::lane::retry::Retry;
 use crate::lane::settings::{Mode, OnReject};
-use crate::message::{Delivery, DiscardReason, Outcome, RouteId};
+use crate::message::{Delivery, DeliveryId, DiscardReason, Outcome, RouteId};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 /// When an attempt was made and judged.
@@ -27,18 +30,23 @@ enum After {
 impl Lane {
     /// The next group to be tried, if any may be now.
     pub fn next_batch(&mut self, now: Mono, wall: Wall) -> Option<Batch> {
+        self.looked_at = now;
         self.fire_timers(now);
         if !self.may_try() || self.flights.len() >= self.max_flights() {
             return None;
         }
+        let leave = self.breaker.leave(now);
+        let most = self.most_now(leave, now);
         let mut batch: Vec<Delivery> = Vec::new();
         let mut bytes = 0;
-        while batch.len() < self.settings.limits.batch_count {
-            let Some(size) = self.next_size() else { break };
+        while batch.len() < most {
+            let Some((next, size)) = self.next_turn(leave) else {
+                break;
+            };
             if !batch.is_empty() && bytes + size > self.settings.limits.batch_bytes {
                 break;
             }
-            let Some((delivery, key)) = self.take_turn() else {
+            let Some((delivery, key)) = self.take_turn(next) else {
                 break;
             };
             if is_expired(&delivery, wall) {
@@ -54,7 +62,12 @@ impl Lane {
             }
         }
         self.open_beyond(wall);
-        (!batch.is_empty()).then(|| self.take_off(batch, wall))
+        if batch.is_empty() {
+            return None;
+        }
+        let batch = self.take_off(batch, wall);
+        self.has_begun(&batch, leave);
+        Some(batch)
     }
 
     /// The destination's verdicts on a batch, in the batch's order.
@@ -67,6 +80,7 @@ impl Lane {
             now,
             wall,
         };
+        let call = call_of(&flight.deliveries, &verdicts);
         let mut verdicts = verdicts.into_iter();
         let mut touched = Vec::new();
         let mut delivered = self.times.delivery.tally();
@@ -92,6 +106,9 @@ impl Lane {
         for hash in touched {
             self.refresh(hash);
         }
+        if let Some(call) = call {
+            self.heard(id, call, now);
+        }
         self.open_beyond(wall);
     }
 
@@ -99,6 +116,7 @@ impl Lane {
         if self.faults.settle_before_delivery() {
             self.leave_memory(delivery.size_bytes);
         } else if verdict == Verdict::Delivered {
+            self.skips.take_mark(delivery.at);
             self.forget_retry(key, delivery);
             self.leave_memory(delivery.size_bytes);
             self.settle(delivery.at, delivery.size_bytes, Outcome::Delivered);
@@ -159,7 +177,14 @@ impl Lane {
         retry.last_attempt = times.started;
         retry.reason = reason;
         let route = delivery.target().route;
-        match self.after(&mut retry, &verdict, route, times.now) {
+        let after = match self.skips.take_mark(delivery.at) {
+            true => {
+                retry.reason = Arc::from(SKIPPED);
+                After::Bury
+            }
+            false => self.after(&mut retry, &verdict, route, times.now),
+        };
+        match after {
             After::Bury => {
                 // Where many are in flight a reject holds nothing: later ones are on their way.
                 let holds = !self.is_pipelined() || !matches!(verdict, Verdict::Reject { .. });
@@ -186,8 +211,10 @@ impl Lane {
                     After::Retry(now.plus(policy.max))
                 }
             },
-            // The lane tries nothing; when it is resumed there is nothing to wait for.
-            Verdict::Fatal { .. } | Verdict::Pause { .. } => After::Retry(now),
+            // The circuit is open, or the lane has stopped: after that there is nothing to wait for.
+            Verdict::Fatal { .. } | Verdict::Halt { .. } | Verdict::Pause { .. } => {
+                After::Retry(now)
+            }
             Verdict::Retry { .. } | Verdict::Unknown { .. } | Verdict::Delivered => {
                 self.counts.retries += 1;
                 retry.in_doubt |= matches!(verdict, Verdict::Unknown { .. });
@@ -256,7 +283,7 @@ impl Lane {
         }
     }
 
-    fn key_mut(&mut self, hash: u64) -> &mut super::Key {
+    pub(super) fn key_mut(&mut self, hash: u64) -> &mut super::Key {
         self.keys
             .get_mut(&hash)
             .expect("a key with a delivery in memory has state")
@@ -277,7 +304,7 @@ impl Lane {
         }
     }
 
-    fn max_flights(&self) -> usize {
+    pub(super) fn max_flights(&self) -> usize {
         match (self.mode, self.settings.key_order) {
             (Mode::Keyed, KeyOrder::OneAtATime | KeyOrder::Pipelined) => {
                 self.settings.limits.flights
@@ -286,17 +313,25 @@ impl Lane {
         }
     }
 
-    fn next_size(&self) -> Option<u64> {
-        let (_, turn) = self.ready.first_key_value()?;
+    /// Whose turn it is, and its size.
+    fn next_turn(&self, leave: Leave) -> Option<(DeliveryId, u64)> {
+        let (at, turn) = match leave {
+            Leave::All => self.ready.first_key_value(),
+            Leave::Probe(last) => last
+                .and_then(|last| self.ready.range((Excluded(last), Unbounded)).next())
+                .or_else(|| self.ready.first_key_value()),
+            Leave::Other(not) => self.ready.iter().find(|(at, _)| **at != not),
+            Leave::None => None,
+        }?;
         let delivery = match turn {
             Turn::Free(delivery) => delivery,
             Turn::Key(hash) => self.keys.get(hash)?.queue.front()?,
         };
-        Some(u64::from(delivery.size_bytes))
+        Some((*at, u64::from(delivery.size_bytes)))
     }
 
-    fn take_turn(&mut self) -> Option<(Delivery, Option<u64>)> {
-        match self.ready.pop_first()?.1 {
+    pub(super) fn take_turn(&mut self, at: DeliveryId) -> Option<(Delivery, Option<u64>)> {
+        match self.ready.remove(&at)? {
             Turn::Free(delivery) => Some((delivery, None)),
             Turn::Key(hash) => Some((self.key_mut(hash).queue.pop_front()?, Some(hash))),
         }
@@ -356,7 +391,8 @@ impl Lane {
                 self.counts.unknown += 1;
                 reason
             }
-            Verdict::Fatal { reason } => {
+            Verdict::Fatal { reason } => reason,
+            Verdict::Halt { reason } => {
                 self.control.stopped = Some(shorten(reason));
                 reason
             }
@@ -376,6 +412,27 @@ impl Lane {
         });
         reason
     }
+}
+
+/// What a call says of the destination; a halt is no matter of the circuit's.
+fn call_of(deliveries: &[Delivery], verdicts: &[Verdict]) -> Option<Call> {
+    let mut failed = None;
+    let mut fatal = None;
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Delivered | Verdict::Reject { .. } | Verdict::Pause { .. } => {
+                return Some(Call::Answered);
+            }
+            Verdict::Halt { .. } => return None,
+            Verdict::Fatal { reason } => fatal = fatal.or(Some(reason)),
+            Verdict::Retry { reason, .. } | Verdict::Unknown { reason } => {
+                failed = failed.or(Some(reason));
+            }
+        }
+    }
+    let alone = || (deliveries.len() == 1).then_some(deliveries[0].at);
+    let fatal = fatal.map(|reason| Call::Fatal(shorten(reason)));
+    fatal.or_else(|| failed.map(|reason| Call::Failed(alone(), shorten(reason))))
 }
 
 fn shorten(reason: &Arc<str>) -> Arc<str> {

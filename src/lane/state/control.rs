@@ -1,10 +1,11 @@
 //! What operators and reloads do to a lane, and what it shows.
 
 use super::{Control, Dropping, Lane, Mode, Phase, STRICT_KEY, Timer, Turn, Want};
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
+use crate::lane::breaker::{Bucket, OpenCircuit};
 use crate::lane::retry::Retry;
 use crate::lane::settings::LaneSettings;
-use crate::lane::view::{LaneState, LaneView};
+use crate::lane::view::{LaneCounts, LaneState, LaneView};
 use crate::message::{Delivery, DeliveryId, DiscardReason, Position};
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ impl Lane {
         self.control.paused = true;
     }
 
-    /// Ends a pause, and a stop after a fatal verdict.
+    /// Ends a pause, and a stop after a verdict that asks for it; an open circuit is closed.
     pub fn resume(&mut self) {
         self.control.paused = false;
         self.control.stopped = None;
+        self.breaker.close();
     }
 
     /// The dead-letter log has no room: the lane tries nothing, and gives these out again, after
@@ -56,6 +58,12 @@ impl Lane {
         self.settings.on_reject = settings.on_reject;
         self.settings.on_reject_of = settings.on_reject_of.clone();
         self.settings.limits = settings.limits;
+        self.settings.breaker = settings.breaker;
+        self.settings.batch_time = settings.batch_time;
+        if let (None, Some(rate)) = (self.settings.rate, settings.rate) {
+            self.bucket = Bucket::full(rate);
+        }
+        self.settings.rate = settings.rate;
     }
 
     /// Dead-letters (or discards) without a try all that the lane knows and what it will be fed
@@ -82,6 +90,7 @@ impl Lane {
         known.extend(std::mem::take(&mut self.reading).into_keys());
         self.reading_bytes = 0;
         known.extend(std::mem::take(&mut self.delayed).iter());
+        known.extend(self.give_back_skips());
         for at in known {
             self.dropping.insert(at);
         }
@@ -221,10 +230,29 @@ impl Lane {
                 .count(),
             retrying: self.retrying.len(),
             delayed: self.delayed.len(),
-            counts: self.counts,
+            next_try: self.next_try(),
+            counts: LaneCounts {
+                circuit_opened: self.breaker.opened(),
+                ..self.counts
+            },
             last_error: self.last_error.clone(),
             last_dead_letter: self.last_dead_letter.clone(),
         }
+    }
+
+    /// When something that waits is tried, as far as a clock decides it.
+    fn next_try(&self) -> Option<Mono> {
+        if !self.may_try() {
+            return None;
+        }
+        if let Some(open) = self.breaker.view() {
+            return Some(open.next_probe).filter(|_| !open.probing);
+        }
+        let rate = self
+            .rate_wait(self.looked_at)
+            .filter(|_| !self.ready.is_empty());
+        let rate = rate.map(|wait| self.looked_at.plus(wait));
+        rate.or_else(|| self.timers.first().map(|(due, _)| *due))
     }
 
     fn state(&self) -> LaneState {
@@ -242,6 +270,13 @@ impl Lane {
             }
         } else if *paused {
             LaneState::Paused
+        } else if let Some(open) = self.breaker.view() {
+            let OpenCircuit { reason, .. } = open;
+            match (open.fatal, open.probing) {
+                (true, _) => LaneState::Stopped { reason },
+                (false, true) => LaneState::HalfOpen { reason },
+                (false, false) => LaneState::Open { reason },
+            }
         } else if self.mode == Mode::Strict
             && self
                 .keys
@@ -249,6 +284,8 @@ impl Lane {
                 .is_some_and(|key| key.phase != Phase::Open)
         {
             LaneState::Holding
+        } else if !self.ready.is_empty() && self.rate_wait(self.looked_at).is_some() {
+            LaneState::RateLimited
         } else {
             LaneState::Running
         }

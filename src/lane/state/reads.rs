@@ -1,5 +1,6 @@
 //! Deliveries that are positions only and are wanted again.
 
+use super::skips::SKIPPED;
 use super::{Key, Lane, Phase, Turn, Want, Why, is_expired};
 use crate::clock::{Mono, Wall};
 use crate::egress::KeyOrder;
@@ -33,6 +34,8 @@ impl Lane {
         let mut ids = Vec::new();
         if self.control.dropping.is_some() {
             self.want_dropped(&mut ids, count);
+        } else if !self.skips.is_empty() {
+            self.want_skipped(&mut ids, count);
         } else if self.may_try() {
             self.want_due(&mut ids, count, wall);
         }
@@ -49,10 +52,16 @@ impl Lane {
         self.enter_memory(&delivery);
         match why {
             Why::Drop => self.drop_one(delivery),
+            Why::Skip => self.skip_read(delivery),
             Why::Due
                 if self.retrying.contains_key(&delivery.at) && !is_expired(&delivery, wall) =>
             {
-                self.ready.insert(delivery.at, Turn::Free(delivery));
+                if self.skips.take_mark(delivery.at) {
+                    let retry = self.retrying.remove(&delivery.at);
+                    self.bury(delivery, SKIPPED.into(), retry.as_ref(), None);
+                } else {
+                    self.ready.insert(delivery.at, Turn::Free(delivery));
+                }
             }
             Why::Due => self.admit(delivery, wall),
             Why::Key(hash) => self.reload_of_key(hash, delivery, wall),
@@ -66,6 +75,8 @@ impl Lane {
             match self.read_ended(*at) {
                 Some(Why::Due) => self.wants.push_back(Want::Free(*at)),
                 Some(Why::Drop) => self.drop_position(*at),
+                // It is wanted until it is read.
+                Some(Why::Skip) => {}
                 Some(Why::Key(hash)) => {
                     if let Some(key) = self.keys.get_mut(&hash) {
                         key.reading -= 1;
@@ -105,6 +116,10 @@ impl Lane {
         if is_expired(&delivery, wall) {
             key.retry = key.retry.take().filter(|retry| retry.at != delivery.at);
             self.discard(&delivery, DiscardReason::Expired);
+        } else if self.skips.take_mark(delivery.at) {
+            key.phase = Phase::Dying;
+            let retry = key.retry.take_if(|retry| retry.at == delivery.at);
+            return self.bury(delivery, SKIPPED.into(), retry.as_deref(), Some(hash));
         } else {
             let place = key.queue.partition_point(|queued| queued.at < delivery.at);
             key.queue.insert(place, delivery);
@@ -149,6 +164,11 @@ impl Lane {
                         continue;
                     }
                     let page = page_of(key, most);
+                    // What it was wanted for was skipped since.
+                    if page.is_empty() {
+                        self.refresh(hash);
+                        continue;
+                    }
                     key.reading = page.len();
                     self.reading
                         .extend(page.iter().map(|at| (*at, Why::Key(hash))));

@@ -2,6 +2,7 @@
 
 mod cases;
 mod checks;
+mod circuit;
 mod world;
 
 use crate::faults::Faults;

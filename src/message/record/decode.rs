@@ -2,13 +2,13 @@
 
 use super::{
     ENVELOPE_V1, Fingerprint, MAX_TARGETS, Peek, RecordError, TRUSTED_COUNT, TargetHead, detail,
-    envelope, head, tag, target,
+    envelope, head, names, tag, target,
 };
 use crate::clock::Wall;
 use crate::message::wire::{Problem, Reader, WireError};
 use crate::message::{
     Ack, DeliveryId, Envelope, Extension, Guarantee, Header, LaneId, Message, MessageId, Ordinal,
-    Plan, Position, RouteId, Target, Tombstone, TraceContext,
+    Plan, Position, RedriveNames, RouteId, Target, Tombstone, TraceContext,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -246,11 +246,31 @@ fn read_extension(tag: u16, bytes: Bytes) -> Result<Extension, WireError> {
             position: Position(number.varint("redrive of")?),
             ordinal: Ordinal(number.varint_as("redrive of")?),
         }),
+        tag::REDRIVE_NAMES => Extension::RedriveNames(Box::new(read_names(&mut number)?)),
         tag::TRACE_CONTEXT => return TraceContext::decode(&bytes).map(Extension::TraceContext),
         _ => return Ok(Extension::Other(tag, bytes)),
     };
     number.finish("extension")?;
     Ok(extension)
+}
+
+fn read_names(reader: &mut Reader<'_>) -> Result<RedriveNames, WireError> {
+    let before = reader.clone();
+    let which = reader.u8("redriven names")?;
+    if which & !names::ALL != 0 {
+        return Err(before.error("redriven names", Problem::OutOfRange));
+    }
+    let has = |bit| which & bit != 0;
+    let id = reader.str("redriven id")?.to_owned();
+    let identity = when(has(names::IDENTITY), || reader.u128("redriven identity"))?;
+    let delivery_id = when(has(names::DELIVERY_ID), || {
+        Ok(reader.str("redriven delivery id")?.to_owned())
+    })?;
+    Ok(RedriveNames {
+        id,
+        identity,
+        delivery_id,
+    })
 }
 
 fn when<T>(

@@ -1,9 +1,9 @@
 //! A message to the bytes of its record.
 
-use super::{ENVELOPE_V1, Fingerprint, detail, envelope, head, tag, target};
+use super::{ENVELOPE_V1, Fingerprint, detail, envelope, head, names, tag, target};
 use crate::message::wire::{put_bytes, put_str, put_u64, put_u128, put_varint};
 use crate::message::{
-    Ack, Envelope, Extension, Guarantee, Header, Message, MessageId, Plan, Target,
+    Ack, Envelope, Extension, Guarantee, Header, Message, MessageId, Plan, RedriveNames, Target,
 };
 
 /// What a record has beside its texts, with a target or two and short names.
@@ -170,12 +170,30 @@ fn encode_extension(extension: &Extension, out: &mut Vec<u8>) {
             put_varint(&mut number, at.ordinal.0.into());
             put(tag::REDRIVE_OF, &number);
         }
+        Extension::RedriveNames(names) => {
+            encode_names(names, &mut number);
+            put(tag::REDRIVE_NAMES, &number);
+        }
         Extension::TraceContext(context) => {
             context.encode(&mut number);
             put(tag::TRACE_CONTEXT, &number);
         }
         // Made by `decode` only, so never with a tag that is known here.
         Extension::Other(tag, bytes) => put(*tag, bytes),
+    }
+}
+
+fn encode_names(redriven: &RedriveNames, out: &mut Vec<u8>) {
+    out.push(
+        flag(redriven.identity.is_some(), names::IDENTITY)
+            | flag(redriven.delivery_id.is_some(), names::DELIVERY_ID),
+    );
+    put_str(out, &redriven.id);
+    if let Some(identity) = redriven.identity {
+        put_u128(out, identity);
+    }
+    if let Some(delivery_id) = &redriven.delivery_id {
+        put_str(out, delivery_id);
     }
 }
 

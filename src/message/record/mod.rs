@@ -23,6 +23,10 @@
 //! [payload: string]
 //! ```
 //!
+//! Extensions: 1 position of a source, 2 MQTT packet, 3 split index, 4 the delivery that it redrives
+//! (position, ordinal), 5 trace context, 6 what it was called then: u8 which (1 identity,
+//! 2 delivery id), id: string, [u128 identity, little-endian], [delivery id: string].
+//!
 //! All that recovery needs is in front (`peek`), the payload is last.
 
 use super::wire::WireError;
@@ -80,12 +84,20 @@ mod envelope {
     pub const EXPIRES_AT: u8 = 128;
 }
 
+/// Which parts the names of a redriven message have.
+mod names {
+    pub const IDENTITY: u8 = 1;
+    pub const DELIVERY_ID: u8 = 2;
+    pub const ALL: u8 = IDENTITY | DELIVERY_ID;
+}
+
 mod tag {
     pub const SOURCE_POSITION: u16 = 1;
     pub const MQTT_PACKET: u16 = 2;
     pub const SPLIT_INDEX: u16 = 3;
     pub const REDRIVE_OF: u16 = 4;
     pub const TRACE_CONTEXT: u16 = 5;
+    pub const REDRIVE_NAMES: u16 = 6;
 }
 
 /// What the dedup window knows an envelope by: its identity in its scope, and what it said.

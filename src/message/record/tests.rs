@@ -2,8 +2,8 @@ use super::*;
 use crate::clock::Wall;
 use crate::message::wire::{Problem, put_varint};
 use crate::message::{
-    Ack, DeliveryId, Envelope, Extension, Header, Message, MessageId, Plan, Target, Tombstone,
-    TraceContext,
+    Ack, DeliveryId, Envelope, Extension, Header, Message, MessageId, Plan, RedriveNames, Target,
+    Tombstone, TraceContext,
 };
 use bytes::Bytes;
 use fastrand::Rng;
@@ -42,13 +42,18 @@ fn headers(rng: &mut Rng) -> Vec<Header> {
 }
 
 fn extension(rng: &mut Rng) -> Extension {
-    match rng.u8(..6) {
+    match rng.u8(..7) {
         0 => Extension::SourcePosition(bytes(rng)),
         1 => Extension::MqttPacket(bytes(rng)),
         2 => Extension::SplitIndex(rng.u32(..)),
         3 => Extension::RedriveOf(DeliveryId::new(rng.u64(..), rng.u16(..))),
         4 => Extension::TraceContext(trace_context(rng)),
-        _ => Extension::Other(rng.u16(tag::TRACE_CONTEXT + 1..), bytes(rng)),
+        5 => Extension::RedriveNames(Box::new(RedriveNames {
+            id: text(rng),
+            identity: maybe(rng, |r| r.u128(..)),
+            delivery_id: maybe(rng, text),
+        })),
+        _ => Extension::Other(rng.u16(tag::REDRIVE_NAMES + 1..), bytes(rng)),
     }
 }
 

@@ -61,7 +61,9 @@ pub(in crate::config::raw) fn webhook(
 fn check_url(path: &Path, url: &str, reader: &Reader<'_>) {
     let uri = url.parse::<Uri>().ok();
     let host = uri.as_ref().and_then(Uri::host);
-    if host.is_none_or(str::is_empty) || url.contains('#') {
+    // What has blanks in it was refused already.
+    let has_blanks = url.contains(char::is_whitespace);
+    if !has_blanks && (host.is_none_or(str::is_empty) || url.contains('#')) {
         reader.error(
             path,
             format!("`{path}` is no address that can be asked for"),

@@ -38,6 +38,7 @@ pub fn any(rng: &mut Rng, journal: LogUuid, at: DeliveryId) -> StreamRecord {
         attempts: rng.u32(..) >> rng.u32(..32),
         first_attempt: maybe(rng, wall),
         last_attempt: maybe(rng, wall),
+        origin: maybe(rng, bytes),
     };
     StreamRecord {
         journal,
@@ -64,6 +65,7 @@ fn record(seed: u64) -> (StreamRecord, Bytes) {
     let record = any(&mut rng, journal, at);
     let mut out = Vec::new();
     encode(&record.borrowed(), &mut out);
+    assert!(out.len() <= most_bytes(&record.borrowed()), "seed {seed}");
     (record, out.into())
 }
 
@@ -165,6 +167,7 @@ fn everything() -> StreamRecord {
         content_type: Some("text/plain".to_owned()),
         payload: Ok(Bytes::from_static(b"hello")),
         dead_letter: Some(DeadLetter {
+            origin: None,
             destination: "inbox".to_owned(),
             reason: "too large".to_owned(),
             attempts: 300,

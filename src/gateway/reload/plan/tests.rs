@@ -83,6 +83,44 @@ fn a_destination_goes_in_two_steps() {
     assert_eq!(last.changed, ["-destination b"]);
 }
 
+/// A broker's addresses may change; what is owed to one exchange doesn't go to another.
+#[test]
+fn a_rabbitmq_destination_is_its_virtual_host_and_exchange() {
+    use crate::config::settings::{Address, Exchange, Rabbitmq};
+    let kind = |url: &str, exchange: Option<&str>| {
+        let exchange = exchange.map(|name| Exchange {
+            name: name.to_owned(),
+            kind: None,
+            declare: false,
+        });
+        DestinationKind::Rabbitmq(Box::new(Rabbitmq {
+            urls: vec![Address::new(url.to_owned())],
+            username: None,
+            password: None,
+            tls: None,
+            topic: None,
+            exchange,
+            queues: Vec::new(),
+            unroutable: None,
+        }))
+    };
+    let before = kind("amqp://a:5672/%2f", Some("tasks"));
+    for (after, is_same) in [
+        (kind("amqps://u:p@b", Some("tasks")), true),
+        (kind("amqp://a:5672/other", Some("tasks")), false),
+        (kind("amqp://a:5672/%2f", Some("jobs")), false),
+        (kind("amqp://a:5672/%2f", None), false),
+        (
+            settings(&one("other", "")).destinations[0].kind.clone(),
+            false,
+        ),
+    ] {
+        assert_eq!(is_same_place(&before, &after), is_same, "{}", place(&after));
+    }
+    let shown = place(&before);
+    assert_eq!(shown, "the exchange \"tasks\" of the virtual host \"/\"");
+}
+
 #[test]
 fn all_that_is_in_the_way_is_said_at_once_with_what_to_do() {
     let from = stream("a", "") + &stream("b", "") + &route("r", "#", "a");

@@ -5,7 +5,7 @@ use crate::clock::{Mono, Wall};
 use crate::egress::{KeyOrder, Verdict};
 use crate::faults::Faults;
 use crate::lane::state::{Batch, Lane};
-use crate::lane::{LaneSettings, LaneState, Limits, Mode, OnReject, RetryPolicy};
+use crate::lane::{BreakerPolicy, LaneSettings, LaneState, Limits, Mode, OnReject, RetryPolicy};
 use crate::message::{
     Delivery, DeliveryId, DiscardReason, Epoch, Guarantee, LaneId, Message, Outcome, Position,
     RouteId, Target,
@@ -16,9 +16,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const START: Wall = Wall(1_700_000_000_000);
+pub(super) const START: Wall = Wall(1_700_000_000_000);
 
-fn settings(mode: Mode, key_order: KeyOrder) -> LaneSettings {
+pub(super) fn settings(mode: Mode, key_order: KeyOrder) -> LaneSettings {
     let retry = RetryPolicy {
         give_up_after: Duration::from_secs(60),
         ..RetryPolicy::default()
@@ -31,21 +31,27 @@ fn settings(mode: Mode, key_order: KeyOrder) -> LaneSettings {
         on_reject: OnReject::Skip,
         on_reject_of: HashMap::new(),
         retry,
+        breaker: BreakerPolicy {
+            failures: u32::MAX,
+            ..BreakerPolicy::default()
+        },
+        rate: None,
+        batch_time: Duration::ZERO,
         limits,
     }
 }
 
-fn lane(mode: Mode, key_order: KeyOrder) -> Lane {
+pub(super) fn lane(mode: Mode, key_order: KeyOrder) -> Lane {
     Lane::new(settings(mode, key_order), Faults::none(), Rng::with_seed(1))
 }
 
-fn target(key: &'static str) -> Target {
+pub(super) fn target(key: &'static str) -> Target {
     let mut target = Target::to(RouteId(1), LaneId(1), Guarantee::AtLeastOnce);
     target.key = (!key.is_empty()).then(|| Bytes::from_static(key.as_bytes()));
     target
 }
 
-fn delivery(position: u64, target: Target) -> Delivery {
+pub(super) fn delivery(position: u64, target: Target) -> Delivery {
     let envelope = envelope(&mut Rng::with_seed(0));
     Delivery {
         at: DeliveryId::new(position, 0),
@@ -61,13 +67,13 @@ fn delivery(position: u64, target: Target) -> Delivery {
     }
 }
 
-fn offer_keys(lane: &mut Lane, keys: &[&'static str]) {
+pub(super) fn offer_keys(lane: &mut Lane, keys: &[&'static str]) {
     for (position, key) in keys.iter().enumerate() {
         lane.offer(delivery(position as u64, target(key)), START);
     }
 }
 
-fn positions(batch: &Batch) -> Vec<u64> {
+pub(super) fn positions(batch: &Batch) -> Vec<u64> {
     batch.deliveries.iter().map(|d| d.at.position.0).collect()
 }
 
@@ -79,7 +85,12 @@ fn outcomes(lane: &mut Lane) -> Vec<(u64, Outcome)> {
 }
 
 /// Reads all that is wanted; its positions.
-fn reload(lane: &mut Lane, now: Mono, wall: Wall, make: impl Fn(u64) -> Delivery) -> Vec<u64> {
+pub(super) fn reload(
+    lane: &mut Lane,
+    now: Mono,
+    wall: Wall,
+    make: impl Fn(u64) -> Delivery,
+) -> Vec<u64> {
     let wanted = lane.wanted(now, wall);
     for at in &wanted.ids {
         lane.reload(make(at.position.0), wall);
@@ -348,13 +359,46 @@ fn a_route_may_say_otherwise_of_a_reject() {
 }
 
 #[test]
-fn a_fatal_verdict_stops_the_lane_until_it_is_resumed() {
+fn a_pausing_verdict_pauses_the_lane_and_settles_nothing() {
+    let mut lane = lane(Mode::Keyed, KeyOrder::OneAtATime);
+    offer_keys(&mut lane, &["a", "b"]);
+    let batch = lane.next_batch(Mono(0), START).expect("both are ready");
+    let verdicts = vec![Verdict::Delivered, Verdict::pause("410 Gone")];
+    lane.outcome(batch.id, verdicts, Mono(0), START);
+    let view = lane.view();
+    assert_eq!((view.state, view.pending), (LaneState::Paused, 1));
+    let error = view.last_error.expect("the reason is shown");
+    assert_eq!(&*error.reason, "410 Gone");
+    assert!(lane.wanted(Mono(9), START).ids.is_empty() && lane.take_dead_letters().is_empty());
+    lane.resume();
+    let read = reload(&mut lane, Mono(9), START, |p| delivery(p, target("b")));
+    assert_eq!(read, [1]);
+    let again = lane.next_batch(Mono(9), START).expect("again");
+    assert_eq!(positions(&again), [1]);
+}
+
+#[test]
+fn a_key_is_not_tried_before_its_destination_says() {
+    let mut lane = lane(Mode::Keyed, KeyOrder::OneAtATime);
+    offer_keys(&mut lane, &["a"]);
+    let batch = lane.next_batch(Mono(0), START).expect("it is ready");
+    let wish = Duration::from_secs(30);
+    let verdict = Verdict::retry_after("429", Some(wish));
+    lane.outcome(batch.id, vec![verdict], Mono(0), START);
+    assert!(lane.wanted(Mono(29_999), START).ids.is_empty());
+    assert_eq!(lane.next_batch(Mono(29_999), START).map(|b| b.id), None);
+    let read = reload(&mut lane, Mono(30_000), START, |p| delivery(p, target("a")));
+    assert_eq!(read, [0]);
+}
+
+#[test]
+fn a_halt_stops_the_lane_until_it_is_resumed() {
     let mut lane = lane(Mode::Keyed, KeyOrder::PrefixPerKey);
     offer_keys(&mut lane, &["a", "", "a"]);
     let batch = lane.next_batch(Mono(0), START).expect("all are ready");
     lane.outcome(
         batch.id,
-        vec![Verdict::fatal("disk failed"); 3],
+        vec![Verdict::halt("disk failed"); 3],
         Mono(0),
         START,
     );

@@ -220,7 +220,11 @@ impl World {
 pub struct Seen(HashSet<String>);
 
 impl Seen {
-    const WORTH: [&str; 17] = [
+    const WORTH: [&str; 21] = [
+        "probe",
+        "rate",
+        "skip",
+        "skip in flight",
         "no room",
         "restart",
         "pause",

@@ -5,7 +5,7 @@ use crate::clock::{Mono, Wall};
 use crate::egress::{KeyOrder, Verdict};
 use crate::faults::Faults;
 use crate::lane::state::{Batch, DeadLetter, Lane};
-use crate::lane::{LaneSettings, Limits, Mode, OnReject, RetryPolicy};
+use crate::lane::{BreakerPolicy, LaneSettings, Limits, Mode, OnReject, RatePolicy, RetryPolicy};
 use crate::message::{
     Ack, Delivery, DeliveryId, Envelope, Epoch, Guarantee, LaneId, Message, MessageId, Outcome,
     Plan, Position, RouteId, Settlement, Target,
@@ -29,6 +29,9 @@ pub struct Shape {
     pub key_order: KeyOrder,
     pub on_reject: OnReject,
     pub give_up_after: Duration,
+    pub breaker: BreakerPolicy,
+    pub rate: Option<RatePolicy>,
+    pub batch_time: Duration,
     pub keys: u8,
     /// In percent of the verdicts.
     pub failures: u8,
@@ -61,6 +64,15 @@ impl Shape {
                 OnReject::Skip
             },
             give_up_after: Duration::from_millis(rng.u64(200..20_000)),
+            breaker: BreakerPolicy {
+                failures: rng.u32(1..10),
+                probe_every: Duration::from_millis(rng.u64(10..4_000)),
+            },
+            rate: (rng.u8(..3) == 0).then(|| RatePolicy {
+                per_second: rng.u32(1..50),
+                burst: rng.u32(1..10),
+            }),
+            batch_time: Duration::from_millis([0, rng.u64(1..3_000)][rng.usize(..2)]),
             keys: rng.u8(1..12),
             failures: rng.u8(0..70),
             fatal: rng.u8(..4) == 0,
@@ -99,6 +111,10 @@ pub struct World {
     pub rejected: HashSet<DeliveryId>,
     /// Failed as far as the lane knows, and to be tried again.
     pub failed: HashSet<DeliveryId>,
+    /// Calls that took nothing, since one that took something.
+    pub failed_calls: u32,
+    /// Deliveries tried since the lane began, and when that was.
+    pub tried: (u64, Mono),
     pub lane: Lane,
     pub fed: usize,
     /// What happened, for reproducibility and for `Seen`.
@@ -133,6 +149,8 @@ impl World {
             flying: Vec::new(),
             rejected: HashSet::new(),
             failed: HashSet::new(),
+            failed_calls: 0,
+            tried: (0, Mono(0)),
             lane,
             fed: 0,
             trace: Vec::new(),
@@ -157,7 +175,8 @@ impl World {
             75..85 => self.read(),
             85..90 => self.pass_time(),
             90..93 => self.unsynced_become_durable(),
-            93..96 => self.write_letters()?,
+            93..95 => self.write_letters()?,
+            95 => self.skip(),
             96 => self.restart(),
             97 => self.change_mode(),
             98 => self.pause_or_resume(),
@@ -257,6 +276,7 @@ impl World {
             self.dropping.is_none(),
             "an attempt while everything is dropped"
         );
+        self.check_circuit_and_rate(count)?;
         self.collect()?;
         for (i, delivery) in batch.deliveries.iter().enumerate() {
             self.check_attempt(delivery, batch.strict, &batch.deliveries[..i])?;
@@ -295,8 +315,41 @@ impl World {
                 self.failed.insert(delivery.at);
             }
         }
-        let verdicts = decided.into_iter().map(|(verdict, _)| verdict).collect();
+        let verdicts: Vec<_> = decided.into_iter().map(|(verdict, _)| verdict).collect();
+        self.count_call(&verdicts);
         self.lane.outcome(batch.id, verdicts, self.now, self.wall);
+        Ok(())
+    }
+
+    fn count_call(&mut self, verdicts: &[Verdict]) {
+        let answered = |v: &Verdict| matches!(v, Verdict::Delivered | Verdict::Reject { .. });
+        self.failed_calls = match verdicts {
+            _ if verdicts.iter().any(answered) => 0,
+            _ if verdicts.iter().any(|v| matches!(v, Verdict::Fatal { .. })) => u32::MAX,
+            _ => self.failed_calls.saturating_add(1),
+        };
+    }
+
+    fn check_circuit_and_rate(&mut self, count: usize) -> Check {
+        let is_open = self.failed_calls >= self.shape.breaker.failures;
+        ensure!(
+            !is_open || count == 1,
+            "{count} are tried through an open circuit"
+        );
+        if is_open {
+            self.note("probe");
+        }
+        self.tried.0 += count as u64;
+        if let Some(rate) = self.shape.rate {
+            let passed_ms = self.now.0 - self.tried.1.0;
+            let most = u64::from(rate.burst) * 1000 + passed_ms * u64::from(rate.per_second);
+            let tried = self.tried.0;
+            ensure!(
+                tried * 1000 <= most,
+                "{tried} tried in {passed_ms} ms by {rate:?}"
+            );
+            self.note("rate");
+        }
         Ok(())
     }
 
@@ -345,6 +398,7 @@ impl World {
         match self.rng.u8(..10) {
             0..5 => (Verdict::retry("busy"), false),
             5..7 => (Verdict::unknown("no answer"), self.rng.bool()),
+            7 if self.shape.fatal && self.rng.bool() => (Verdict::halt("gone"), false),
             7 if self.shape.fatal => (Verdict::fatal("gone"), false),
             _ => (Verdict::reject("ugly"), false),
         }
@@ -448,6 +502,8 @@ impl World {
         self.letters.clear();
         self.flying.clear();
         self.failed.clear();
+        self.failed_calls = 0;
+        self.tried = (0, self.now);
         for at in &self.dead {
             self.settled.insert(*at, Outcome::DeadLettered);
         }
@@ -490,7 +546,20 @@ impl World {
             self.note("pause");
             self.lane.pause();
         } else {
+            self.failed_calls = 0;
             self.lane.resume();
+        }
+    }
+
+    fn skip(&mut self) {
+        let some = self.rng.choice(&self.journal).map(|delivery| delivery.at);
+        let which = some.filter(|_| self.rng.bool());
+        if let Ok(skipped) = self.lane.skip(which) {
+            self.note(if skipped.in_flight {
+                "skip in flight"
+            } else {
+                "skip"
+            });
         }
     }
 
@@ -508,6 +577,7 @@ impl World {
         self.shape.failures = 0;
         for _ in 0..20_000 {
             // What is in flight may still end as it was decided before.
+            self.failed_calls = 0;
             self.lane.resume();
             let before = (self.unsynced.len(), self.settled.len());
             self.lane.retry_dead_letters();
@@ -558,6 +628,9 @@ fn settings(shape: &Shape, mode: Mode) -> LaneSettings {
             max: Duration::from_secs(3),
             give_up_after: shape.give_up_after,
         },
+        breaker: shape.breaker,
+        rate: shape.rate,
+        batch_time: shape.batch_time,
         limits: shape.limits,
     }
 }

@@ -3,6 +3,7 @@
 
 mod emails;
 mod house;
+mod queues;
 mod refusals;
 mod routing;
 mod secure;

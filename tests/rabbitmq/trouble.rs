@@ -42,8 +42,21 @@ fn stopped_starved_frozen_and_killed_it_loses_nothing() {
         return;
     };
     let mut house = House::start(&server, r#"queues = [{ name = "work" }]"#);
+    // It takes frames of any size: a client that made room for 32 of them would have none for itself.
+    let frames = |max| format!("application:set_env(rabbit, frame_max, {max}), ok.");
+    done(server.ctl(&["eval", &frames(0)]));
     load(&mut house, "before", Duration::from_secs(1));
     wait_all(&house);
+    done(server.ctl(&["eval", &frames(128 << 10)]));
+
+    let before = connections(&server);
+    thread::scope(|scope| {
+        scope.spawn(|| done(server.ctl(&["close_all_connections", "--vhost", "/", "go away"])));
+        load(&mut house, "closed", TROUBLE);
+    });
+    wait_all(&house);
+    let after = connections(&server);
+    assert!(!after.is_empty() && before.is_disjoint(&after), "{after:?}");
 
     done(server.ctl(&["stop_app"]));
     load(&mut house, "stopped", TROUBLE);
@@ -71,6 +84,13 @@ fn stopped_starved_frozen_and_killed_it_loses_nothing() {
     done(server.start());
     wait_all(&house);
     assert_all_came(&house, &server);
+}
+
+/// Their clients' addresses.
+fn connections(server: &Rabbitmq) -> BTreeSet<String> {
+    let all = done(server.ctl(&["list_connections", "-q", "name"]));
+    let named = all.lines().filter(|line| line.contains("->"));
+    named.map(str::to_owned).collect()
 }
 
 fn assert_all_came(house: &House, server: &Own<Rabbitmq>) {

@@ -8,6 +8,9 @@ use percent_encoding::percent_decode_str;
 
 /// A dead peer is noticed after twice this long.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// What servers want unless they are told otherwise. The client has room for 64 frames of what is agreed,
+/// and a server may want any size.
+const MAX_FRAME_BYTES: u32 = 128 << 10;
 
 pub struct Address {
     pub is_encrypted: bool,
@@ -76,6 +79,7 @@ impl Address {
 
 fn query(text: &str) -> Result<AMQPQueryString, String> {
     let mut query = AMQPQueryString {
+        frame_max: Some(MAX_FRAME_BYTES),
         heartbeat: Some(HEARTBEAT_SECONDS),
         ..AMQPQueryString::default()
     };
@@ -128,6 +132,7 @@ mod tests {
         assert_eq!((&*user.username, &*user.password), ("us@er", "p:w"));
         assert_eq!(place.uri.vhost, "a/b");
         assert_eq!(place.uri.query.heartbeat, Some(10));
+        assert_eq!(place.uri.query.frame_max, Some(131_072));
 
         for url in ["amqp://[::1]:1", "amqp://[::1]:1/", "amqp://[::1]:1/%2f"] {
             let place = Address::of(url, Some("app"), Some("secret")).unwrap();

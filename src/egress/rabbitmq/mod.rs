@@ -6,6 +6,8 @@ mod batch;
 mod link;
 mod options;
 mod publication;
+#[cfg(test)]
+mod tests;
 mod told;
 mod topology;
 mod wire;
@@ -84,6 +86,14 @@ impl Rabbitmq {
             clock,
             cluster: RwLock::new(Arc::new(Cluster::new(options)?)),
         })
+    }
+
+    /// Whether `adopt` would take it.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn check(options: RabbitmqOptions) -> Result<(), String> {
+        Cluster::new(options).map(drop)
     }
 
     /// For what comes next: over new connections.
@@ -286,6 +296,10 @@ impl Cluster {
                 Err(why) => reasons.push(format!("{}: {why}", server.name())),
             }
             state.next = (state.next + 1) % self.servers.len();
+            // The others have their turn when there is time again.
+            if Instant::now() >= end {
+                break;
+            }
         }
         let reason: Arc<str> = reasons.join("; ").into();
         let pause = state.failure.as_ref().map_or(FIRST_PAUSE, |f| {

@@ -172,4 +172,4 @@ fn short(what: &str, text: impl Into<String>) -> Result<ShortString, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 const NOW: Wall = Wall(1_614_265_330_999);
 
-fn delivery(change: impl FnOnce(&mut Envelope, &mut Target)) -> Delivery {
+pub(in crate::egress::rabbitmq) fn delivery(
+    change: impl FnOnce(&mut Envelope, &mut Target),
+) -> Delivery {
     let mut envelope = Envelope {
         principal: "anonymous".into(),
         source: "http".into(),

@@ -1,10 +1,11 @@
 //! Publishing many at once on one channel, and what became of each.
 //!
 //! Each batch has a channel of its own while it lasts. The client gives a return (`basic.return`) to
-//! whichever confirm it reads next, not to its own message's; but a server sends each return before the
-//! confirm of its message. So when all confirms of a channel are there, so are all returns, and each is
-//! matched by its message's id. While some are missing a return may be, too: then a confirm alone proves
-//! nothing.
+//! whichever confirm it reads next, the oldest first, not to its own message's; but a server sends each
+//! return before the confirm of its message. So when all confirms of a channel are there, so are all
+//! returns, and each is matched by its message's id. When a channel ended before that, a confirm with which
+//! no return came is proof: none was waiting. One with which another's came is none: its own may have been
+//! next. While answers are waited for in vain nothing is proof.
 
 use super::link::close_channel;
 use super::publication::Publication;
@@ -26,11 +27,22 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 enum Known {
     Nothing,
     Confirmed,
+    /// A return came with it: its own, or another's.
+    ConfirmedWithReturn,
     Refused,
     /// Nothing of it was sent.
     NotSent(lapin::Error),
     /// The channel or the connection ended before it was confirmed.
     Lost(lapin::Error),
+}
+
+impl Known {
+    const fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Confirmed | Self::ConfirmedWithReturn | Self::Refused
+        )
+    }
 }
 
 /// What became of a batch.
@@ -77,6 +89,7 @@ pub async fn publish(
     }
     drop(running);
     let is_settled = is_complete && channel.status().connected();
+    let has_all_returns = is_complete && known.iter().all(Known::is_answer);
     let mut verdicts = Vec::with_capacity(known.len());
     let (mut has_culprit, mut has_lost_exchange) = (false, false);
     for (publication, known) in publications.iter().zip(known) {
@@ -88,7 +101,8 @@ pub async fn publish(
         verdicts.push(match (mine.map(|i| returned.swap_remove(i)), known) {
             (Some(back), _) => Verdict::reject(told::unroutable(&back)),
             (None, Known::Confirmed) if is_complete => Verdict::Delivered,
-            (None, Known::Confirmed) => {
+            (None, Known::ConfirmedWithReturn) if has_all_returns => Verdict::Delivered,
+            (None, Known::Confirmed | Known::ConfirmedWithReturn) => {
                 Verdict::unknown("confirmed, but whether it was routed isn't known: others weren't")
             }
             (None, Known::Refused) => {
@@ -129,7 +143,8 @@ async fn one(
         Err(error) => return (Known::Lost(error), None),
     };
     match confirm.await {
-        Ok(Confirmation::Ack(back)) => (Known::Confirmed, back),
+        Ok(Confirmation::Ack(None)) => (Known::Confirmed, None),
+        Ok(Confirmation::Ack(back)) => (Known::ConfirmedWithReturn, back),
         Ok(Confirmation::Nack(back)) => (Known::Refused, back),
         // Not on our channels: they confirm.
         Ok(Confirmation::NotRequested) => (Known::Nothing, None),

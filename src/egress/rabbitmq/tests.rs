@@ -1,4 +1,6 @@
-//! Against a server that says nothing. Real ones: tests/egress/, tests/rabbitmq/.
+//! Against servers that say nothing, or too little. Real ones: tests/egress/, tests/rabbitmq/.
+
+mod server;
 
 use super::publication::tests::delivery;
 use super::*;
@@ -83,4 +85,49 @@ async fn behind_a_silent_server_another_is_found() {
     };
     let (_, came) = tokio::join!(attempt, tokio::time::timeout(PATIENCE, other.accept()));
     came.expect("its turn comes").expect("it is asked");
+}
+
+/// The client pins returns on whichever confirm it reads next: the first return comes with the second
+/// message's confirm, the second return with none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirm_with_anothers_return_proves_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("amqp://{}", listener.local_addr().expect("bound"));
+    let rabbitmq = rabbitmq(vec![url], PATIENCE);
+    let to = |topic: &'static str| delivery(move |_, target| target.topic = Some(topic.into()));
+    let batch = [to("first"), to("second"), to("third")];
+    let answers = |publishes: &[server::Publish]| {
+        let mut answers = [
+            server::returned(&publishes[0]),
+            server::returned(&publishes[1]),
+        ]
+        .concat();
+        answers.extend(server::ack(publishes[1].channel, 2));
+        answers
+    };
+    let (attempted, ()) = tokio::join!(
+        rabbitmq.deliver(&batch, false),
+        server::serve(&listener, batch.len(), answers)
+    );
+    let kinds = attempted.verdicts.iter().map(Verdict::failure);
+    let kinds: Vec<_> = kinds.map(|failure| failure.map(|(kind, _)| kind)).collect();
+    assert_eq!(kinds, [Some("reject"), Some("unknown"), Some("unknown")]);
+}
+
+/// Nothing came with it, so no return was waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirm_with_nothing_is_believed_though_others_are_lost() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("amqp://{}", listener.local_addr().expect("bound"));
+    let rabbitmq = rabbitmq(vec![url], PATIENCE);
+    let to = |topic: &'static str| delivery(move |_, target| target.topic = Some(topic.into()));
+    let batch = [to("first"), to("second")];
+    let answers = |publishes: &[server::Publish]| server::ack(publishes[0].channel, 1);
+    let (attempted, ()) = tokio::join!(
+        rabbitmq.deliver(&batch, false),
+        server::serve(&listener, batch.len(), answers)
+    );
+    assert_eq!(attempted.verdicts[0], Verdict::Delivered);
+    let (kind, _) = attempted.verdicts[1].failure().expect("it was lost");
+    assert_eq!(kind, "unknown");
 }

@@ -72,13 +72,18 @@ impl House {
         all.get("sink").cloned().unwrap_or_default()
     }
 
-    pub fn last_error(&self) -> String {
+    /// What `status` says of its lane.
+    pub fn lane(&self) -> Value {
         let output = self.gateway.run(&["status", "--json"]);
         let status: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
         let lanes = status["lanes"].as_array().cloned().unwrap_or_default();
-        let lane = lanes.iter().find(|lane| lane["name"] == "sink");
-        let error = lane.and_then(|lane| lane["last_error"].as_str());
-        error.unwrap_or_default().to_owned()
+        let lane = lanes.into_iter().find(|lane| lane["name"] == "sink");
+        lane.unwrap_or_default()
+    }
+
+    pub fn last_error(&self) -> String {
+        let lane = self.lane();
+        lane["last_error"].as_str().unwrap_or_default().to_owned()
     }
 
     pub fn wait_error(&self, words: &str) {

@@ -78,6 +78,10 @@ fn what_is_there_in_another_way_is_told_in_the_servers_words() {
     let mut house = House::start(&server, keys);
     house.publish_plain(&["other"]);
     house.wait_error("the queue \"other\": PRECONDITION_FAILED - inequivalent arg 'x-max-length'");
+    wait_for(PATIENCE, || match house.lane()["state"].as_str() {
+        Some("stopped") => Ok(()),
+        state => Err(format!("it is {state:?}")),
+    });
     rabbit::manage(&server, "DELETE", "/api/queues/%2f/other", &json!(null));
     house.wait_settled(0);
     assert_eq!(ids(&rabbit.drain("other")), ["other"]);

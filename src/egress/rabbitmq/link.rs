@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::options::RabbitmqOptions;
+use super::told::NoLink;
 use super::wire::{self, Wire};
 use super::{told, topology};
 use crate::egress::dial::Dialer;
@@ -55,18 +56,17 @@ impl Server {
 
 impl Link {
     /// # Errors
-    /// Why there is none, in words; nothing secret is in it.
+    /// Why there is none.
     pub async fn open(
         server: &Server,
         options: &RabbitmqOptions,
         title: &str,
         end: Instant,
-    ) -> Result<Self, String> {
-        let late = || "no connection in time".to_owned();
+    ) -> Result<Self, NoLink> {
         let connected = timeout_at(end, connect(server, title, end)).await;
         let connection = connected
-            .map_err(|_| late())?
-            .map_err(|e| told::words(&e))?;
+            .map_err(|_| NoLink::late())?
+            .map_err(|e| NoLink::of("", &e))?;
         let blocked = Arc::new(Mutex::new(String::new()));
         let events = connection.events_listener();
         let told = Arc::clone(&blocked);
@@ -83,17 +83,17 @@ impl Link {
             listener: listener.abort_handle(),
         };
         let prepared = timeout_at(end, link.prepare(options)).await;
-        prepared.map_err(|_| late())??;
+        prepared.map_err(|_| NoLink::late())??;
         Ok(link)
     }
 
-    async fn prepare(&self, options: &RabbitmqOptions) -> Result<(), String> {
+    async fn prepare(&self, options: &RabbitmqOptions) -> Result<(), NoLink> {
         let channel = self.connection.create_channel().await;
-        let channel = channel.map_err(|e| told::words(&e))?;
+        let channel = channel.map_err(|e| NoLink::of("", &e))?;
         topology::ensure(&channel, options).await?;
         // Its confirms count from here on.
         let confirming = channel.confirm_select(ConfirmSelectOptions::default());
-        confirming.await.map_err(|e| told::words(&e))?;
+        confirming.await.map_err(|e| NoLink::of("", &e))?;
         self.give_back(channel);
         Ok(())
     }

@@ -25,6 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
+use told::NoLink;
 
 /// Of AMQP's short strings: names, routing keys, most properties.
 const MAX_SHORT_BYTES: usize = 255;
@@ -65,8 +66,35 @@ struct State {
 /// Of the last try to connect.
 struct Failure {
     reason: Arc<str>,
+    /// All servers that were tried said no: the lane itself waits between two tries.
+    needs_mending: bool,
     until: Instant,
     pause: Duration,
+}
+
+impl Failure {
+    fn after(before: Option<&Self>, no: NoLink) -> Self {
+        let longer = |f: &Self| f.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        let pause = before.filter(|_| !no.needs_mending).map(longer);
+        let pause = pause.unwrap_or(FIRST_PAUSE);
+        Self {
+            reason: no.why.into(),
+            needs_mending: no.needs_mending,
+            until: Instant::now() + pause,
+            pause,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let reason = Arc::clone(&self.reason);
+        match self.needs_mending {
+            true => Verdict::fatal(reason),
+            false => {
+                let rest = self.until.saturating_duration_since(Instant::now());
+                Verdict::retry_after(reason, Some(rest))
+            }
+        }
+    }
 }
 
 impl Rabbitmq {
@@ -276,41 +304,51 @@ impl Cluster {
             return Ok(Arc::clone(link));
         }
         state.link = None;
-        let now = Instant::now();
-        if let Some(failure) = state.failure.as_ref().filter(|f| now < f.until) {
-            let rest = failure.until.duration_since(now);
-            return Err(Verdict::retry_after(failure.reason.as_ref(), Some(rest)));
+        if let Some(failure) = state.failure.as_ref().filter(|f| Instant::now() < f.until) {
+            return Err(failure.verdict());
         }
-        let mut reasons = Vec::new();
-        for _ in 0..self.servers.len() {
-            let server = &self.servers[state.next % self.servers.len()];
-            let limit = end.min(Instant::now() + CONNECT_LIMIT);
-            match Link::open(server, &self.options, title, limit).await {
-                Ok(link) => {
-                    let link = Arc::new(link);
-                    state.link = Some(Arc::clone(&link));
-                    state.failure = None;
-                    return Ok(link);
-                }
-                Err(why) if why.contains(&server.name()) => reasons.push(why),
-                Err(why) => reasons.push(format!("{}: {why}", server.name())),
+        match self.connect(&mut state.next, title, end).await {
+            Ok(link) => {
+                let link = Arc::new(link);
+                state.link = Some(Arc::clone(&link));
+                state.failure = None;
+                Ok(link)
             }
-            state.next = (state.next + 1) % self.servers.len();
+            Err(why) => {
+                let failure = Failure::after(state.failure.as_ref(), why);
+                let verdict = failure.verdict();
+                state.failure = Some(failure);
+                Err(verdict)
+            }
+        }
+    }
+
+    /// To one server after the other, from the next one on.
+    async fn connect(&self, next: &mut usize, title: &str, end: Instant) -> Result<Link, NoLink> {
+        let mut reasons = Vec::new();
+        let mut needs_mending = true;
+        for _ in 0..self.servers.len() {
+            let server = &self.servers[*next % self.servers.len()];
+            let limit = end.min(Instant::now() + CONNECT_LIMIT);
+            let no = match Link::open(server, &self.options, title, limit).await {
+                Ok(link) => return Ok(link),
+                Err(no) => no,
+            };
+            needs_mending &= no.needs_mending;
+            reasons.push(match no.why.contains(&server.name()) {
+                true => no.why,
+                false => format!("{}: {}", server.name(), no.why),
+            });
+            *next = (*next + 1) % self.servers.len();
             // The others have their turn when there is time again.
             if Instant::now() >= end {
                 break;
             }
         }
-        let reason: Arc<str> = reasons.join("; ").into();
-        let pause = state.failure.as_ref().map_or(FIRST_PAUSE, |f| {
-            f.pause.saturating_mul(2).min(LONGEST_PAUSE)
-        });
-        state.failure = Some(Failure {
-            reason: Arc::clone(&reason),
-            until: Instant::now() + pause,
-            pause,
-        });
-        Err(Verdict::retry_after(reason, Some(pause)))
+        Err(NoLink {
+            why: reasons.join("; "),
+            needs_mending,
+        })
     }
 
     /// It gives no channel any more: the next one who needs a connection makes another.

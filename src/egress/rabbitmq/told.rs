@@ -8,6 +8,34 @@ const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 const OF_FRAMES: [u16; 4] = [501, 502, 503, 505];
+/// A virtual host that isn't there, or isn't ours.
+const NOT_ALLOWED: u16 = 530;
+
+/// Why there is no connection that can be published on. Nothing secret is in it.
+pub struct NoLink {
+    pub why: String,
+    /// The server said no to what the file says: login, exchange, queues.
+    pub needs_mending: bool,
+}
+
+impl NoLink {
+    pub fn late() -> Self {
+        Self {
+            why: "no connection in time".to_owned(),
+            needs_mending: false,
+        }
+    }
+
+    /// `what`: an exchange, a queue, a binding, with a colon behind it; or nothing.
+    pub fn of(what: &str, error: &lapin::Error) -> Self {
+        let refusals = [ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, NOT_ALLOWED];
+        Self {
+            why: format!("{what}{}", words(error)),
+            needs_mending: matches!(error.kind(),
+                ErrorKind::ProtocolError(said) if refusals.contains(&said.get_id())),
+        }
+    }
+}
 
 /// In the server's own words where it has some.
 pub fn words(error: &lapin::Error) -> String {

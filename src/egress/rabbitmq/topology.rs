@@ -1,14 +1,14 @@
 //! The exchange, queues and bindings that a file asks for, made or looked for when a connection is made.
 
 use super::options::{RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue};
-use super::told;
+use super::told::NoLink;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 /// # Errors
 /// What there isn't or can't be made, in the server's words.
-pub async fn ensure(channel: &Channel, options: &RabbitmqOptions) -> Result<(), String> {
+pub async fn ensure(channel: &Channel, options: &RabbitmqOptions) -> Result<(), NoLink> {
     if let Some(exchange) = &options.exchange {
         ensure_exchange(channel, exchange).await?;
     }
@@ -21,7 +21,7 @@ pub async fn ensure(channel: &Channel, options: &RabbitmqOptions) -> Result<(), 
     Ok(())
 }
 
-async fn ensure_exchange(channel: &Channel, exchange: &RabbitmqExchange) -> Result<(), String> {
+async fn ensure_exchange(channel: &Channel, exchange: &RabbitmqExchange) -> Result<(), NoLink> {
     let kind = match exchange.kind {
         None | Some(RabbitmqKind::Direct) => ExchangeKind::Direct,
         Some(RabbitmqKind::Topic) => ExchangeKind::Topic,
@@ -36,10 +36,10 @@ async fn ensure_exchange(channel: &Channel, exchange: &RabbitmqExchange) -> Resu
     let name = short(&exchange.name)?;
     let declared = channel.exchange_declare(name, kind, options, FieldTable::default());
     let what = || format!("the exchange {:?}", exchange.name);
-    declared.await.map_err(|e| failed(what(), &e))
+    declared.await.map_err(|e| failed(&what(), &e))
 }
 
-async fn ensure_queue(channel: &Channel, queue: &RabbitmqQueue) -> Result<(), String> {
+async fn ensure_queue(channel: &Channel, queue: &RabbitmqQueue) -> Result<(), NoLink> {
     let options = QueueDeclareOptions {
         passive: !queue.declare,
         durable: true,
@@ -51,10 +51,10 @@ async fn ensure_queue(channel: &Channel, queue: &RabbitmqQueue) -> Result<(), St
     };
     let declared = channel.queue_declare(short(&queue.name)?, options, arguments);
     let what = || format!("the queue {:?}", queue.name);
-    declared.await.map(drop).map_err(|e| failed(what(), &e))
+    declared.await.map(drop).map_err(|e| failed(&what(), &e))
 }
 
-fn arguments(queue: &RabbitmqQueue) -> Result<FieldTable, String> {
+fn arguments(queue: &RabbitmqQueue) -> Result<FieldTable, NoLink> {
     let text = |text: &str| AMQPValue::LongString(text.into());
     let number = |number: u64| AMQPValue::LongLongInt(i64::try_from(number).unwrap_or(i64::MAX));
     let ttl_ms = queue.ttl.map(|ttl| ttl.as_millis());
@@ -97,7 +97,7 @@ async fn bind(
     channel: &Channel,
     exchange: &RabbitmqExchange,
     queue: &RabbitmqQueue,
-) -> Result<(), String> {
+) -> Result<(), NoLink> {
     let mut keys: Vec<&str> = queue.bind.iter().map(String::as_str).collect();
     let takes_all = exchange.kind == Some(RabbitmqKind::Fanout);
     if keys.is_empty() && (takes_all || !queue.bind_headers.is_empty()) {
@@ -117,13 +117,13 @@ async fn bind(
                 queue.name, exchange.name
             )
         };
-        bound.await.map_err(|e| failed(what(), &e))?;
+        bound.await.map_err(|e| failed(&what(), &e))?;
     }
     Ok(())
 }
 
 /// Values are text, as those of all headers that we send.
-fn matches(queue: &RabbitmqQueue) -> Result<FieldTable, String> {
+fn matches(queue: &RabbitmqQueue) -> Result<FieldTable, NoLink> {
     let mut table = FieldTable::default();
     if queue.bind_headers.is_empty() {
         return Ok(table);
@@ -136,10 +136,13 @@ fn matches(queue: &RabbitmqQueue) -> Result<FieldTable, String> {
     Ok(table)
 }
 
-fn failed(what: String, error: &lapin::Error) -> String {
-    format!("{what}: {}", told::words(error))
+fn failed(what: &str, error: &lapin::Error) -> NoLink {
+    NoLink::of(&format!("{what}: "), error)
 }
 
-fn short(name: &str) -> Result<ShortString, String> {
-    ShortString::try_new(name).map_err(|_| format!("the name {name:?} is longer than 255 bytes"))
+fn short(name: &str) -> Result<ShortString, NoLink> {
+    ShortString::try_new(name).map_err(|_| NoLink {
+        why: format!("the name {name:?} is longer than 255 bytes"),
+        needs_mending: true,
+    })
 }

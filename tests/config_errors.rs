@@ -164,7 +164,6 @@ fn of_the_design_only_what_is_not_built_in_is_refused() {
         error("mqtt"),
         error("\"bus\""),
         error("\"bus\""),
-        error("\"rabbitmq\""),
         error("\"sns\""),
     ];
     assert_eq!(refused, expected);

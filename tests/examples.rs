@@ -16,6 +16,7 @@ fn examples() -> Vec<PathBuf> {
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.is_dir())
         .collect();
+    examples.push(Path::new(FOLDER).join("emails/sidecar"));
     examples.sort();
     examples
 }
@@ -23,7 +24,7 @@ fn examples() -> Vec<PathBuf> {
 #[test]
 fn every_example_checks_and_its_cases_hold() {
     let examples = examples();
-    for name in ["logs", "orders", "stock"] {
+    for name in ["emails", "logs", "orders", "stock"] {
         let is_there = examples.iter().any(|e| e.ends_with(name));
         assert!(is_there, "{name} is missing");
     }

@@ -38,6 +38,7 @@ mod openapi;
 mod oracle;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod rabbitmq;
 mod reload;
 mod route_refusals;
 mod routes_tour;

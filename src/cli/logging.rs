@@ -4,7 +4,9 @@ use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Level {
@@ -15,6 +17,10 @@ pub(super) enum Level {
     Debug,
     Trace,
 }
+
+/// Their lines have whole messages in them, and at the finest level passwords. What they say as errors
+/// is told by who calls them.
+const SILENCED: [&str; 2] = ["lapin", "amq_protocol"];
 
 /// Whom the lines are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +58,15 @@ where
     let lines = tracing_subscriber::fmt()
         .with_writer(to)
         .with_max_level(level.filter());
+    let ours = Targets::new()
+        .with_default(level.filter())
+        .with_targets(SILENCED.map(|target| (target, LevelFilter::OFF)));
     match form {
-        Form::People { colours } => Box::new(lines.with_target(false).with_ansi(colours).finish()),
-        Form::Programs => Box::new(lines.json().flatten_event(true).finish()),
+        Form::People { colours } => {
+            let lines = lines.with_target(false).with_ansi(colours).finish();
+            Box::new(lines.with(ours))
+        }
+        Form::Programs => Box::new(lines.json().flatten_event(true).finish().with(ours)),
     }
 }
 
@@ -97,6 +109,7 @@ mod tests {
         tracing::subscriber::with_default(lines(form, level, move || to.clone()), || {
             tracing::info!(position = 7, lane = "inbox", "a word");
             tracing::debug!("another");
+            tracing::error!(target: "lapin::io_loop", "a whole message");
         });
         let bytes = page.0.lock().expect("no panic").clone();
         String::from_utf8(bytes).expect("text")

@@ -4,7 +4,7 @@ mod adapters;
 
 pub use adapters::{
     Address, BindMatch, Create, Exchange, ExchangeKind, Grpc, Identity, Kafka, Mechanism, Plain,
-    Queue, QueueKind, Rabbitmq, Sasl, Tls, Webhook, WebhookFormat,
+    Queue, QueueKind, Rabbitmq, Sasl, Tls, Webhook, WebhookFormat, virtual_host,
 };
 
 use crate::door::identity::IdentityRule;

@@ -7,6 +7,7 @@ mod dial;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
 mod names;
+mod rabbitmq;
 pub mod stream;
 mod verdict;
 mod webhook;
@@ -14,6 +15,7 @@ mod webhook;
 pub use dial::TlsOptions;
 
 pub use names::{DeliveryNames, NameBook, Names};
+pub use rabbitmq::{Rabbitmq, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
 pub use verdict::{KeyOrder, Shape, Verdict};
 pub use webhook::{Webhook, WebhookFormat, WebhookOptions};
@@ -27,6 +29,7 @@ use stream::StreamDestination;
 /// Every kind of destination that is built in.
 pub enum Egress {
     Stream(StreamDestination),
+    Rabbitmq(Rabbitmq),
     Webhook(Webhook),
     /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
     Nowhere,
@@ -51,6 +54,7 @@ impl Egress {
         match self {
             // After a failure it applies nothing anyway.
             Self::Stream(stream) => stream.deliver(deliveries).await,
+            Self::Rabbitmq(rabbitmq) => rabbitmq.deliver(deliveries, strict).await,
             Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
                 verdicts: vec![Verdict::halt("there is no such destination"); deliveries.len()],
@@ -58,6 +62,13 @@ impl Egress {
             },
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.deliver(deliveries, strict).await,
+        }
+    }
+
+    /// At the end of its lane, in bounded time.
+    pub async fn close(&self) {
+        if let Self::Rabbitmq(rabbitmq) = self {
+            rabbitmq.close().await;
         }
     }
 
@@ -69,6 +80,12 @@ impl Egress {
             Self::Stream(_) => Shape {
                 batch_count: 4096,
                 rest: Duration::from_millis(2),
+                ..Shape::BULK
+            },
+            // Each batch has a channel of its own.
+            Self::Rabbitmq(_) => Shape {
+                batch_count: 256,
+                flights: 16,
                 ..Shape::BULK
             },
             Self::Webhook(webhook) => Shape {
@@ -86,7 +103,7 @@ impl Egress {
     pub fn key_order(&self) -> KeyOrder {
         match self {
             Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
-            Self::Webhook(_) => KeyOrder::OneAtATime,
+            Self::Rabbitmq(_) | Self::Webhook(_) => KeyOrder::OneAtATime,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.key_order(),
         }

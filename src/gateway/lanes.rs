@@ -363,6 +363,12 @@ impl Lane {
                     tracing::error!("{} goes on as before: {why}", destination.name);
                 }
             }
+            (DestinationKind::Rabbitmq(broker), Egress::Rabbitmq(rabbitmq)) => {
+                let options = super::open::rabbitmq_options(broker, destination.lane.timeout);
+                if let Err(why) = rabbitmq.adopt(options) {
+                    tracing::error!("{} goes on as before: {why}", destination.name);
+                }
+            }
             #[cfg(feature = "faults")]
             (DestinationKind::Faulty { script, .. }, Egress::Faulty(faulty)) => {
                 faulty.set_timeout(Some(destination.lane.timeout));

@@ -180,6 +180,7 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         let buried = self.last_burial().await;
         // What is known is kept; if even that fails it is delivered again after a restart.
         let settled = self.settle().await;
+        self.egress.close().await;
         self.show();
         result.and(buried).and(settled.map(drop))
     }

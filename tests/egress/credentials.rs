@@ -10,7 +10,7 @@ pub fn holds<H: Harness>(world: &mut World<H>) -> Result<(), Cannot> {
     world.publish(std::slice::from_ref(&locked));
     let dead_letters = match world.harness.locked_out() {
         LockedOut::Held => {
-            world.wait_retry();
+            world.wait_tried_again();
             0
         }
         LockedOut::Rejected => {

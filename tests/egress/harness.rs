@@ -84,6 +84,10 @@ pub enum LockedOut {
     /// They wait and are tried again.
     Held,
     /// They go to the dead letters.
+    #[cfg_attr(
+        not(feature = "faults"),
+        allow(dead_code, reason = "only the faulty one does")
+    )]
     Rejected,
 }
 

@@ -15,6 +15,7 @@ mod odd_bytes;
 mod order;
 mod oversize;
 mod partial;
+mod rabbitmq;
 mod reconnect;
 mod reject;
 mod retry;
@@ -45,6 +46,7 @@ macro_rules! contract {
 
 mod kinds {
     contract!(stream, super::super::stream::Stream);
+    contract!(rabbitmq, super::super::rabbitmq::RabbitQueue);
     contract!(webhook, super::super::webhook::Webhook);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);

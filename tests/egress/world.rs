@@ -177,6 +177,17 @@ impl<H: Harness> World<H> {
         });
     }
 
+    /// Waits until something was tried again, by a probe too.
+    pub fn wait_tried_again(&self) {
+        wait_for(PATIENCE, || {
+            let lane = self.lane();
+            match lane["attempts"].as_u64() {
+                Some(2..) => Ok(()),
+                _ => Err(format!("nothing is tried again: {lane}")),
+            }
+        });
+    }
+
     /// Waits until nothing is owed any more.
     pub fn wait_settled(&self) {
         wait_for(PATIENCE, || {

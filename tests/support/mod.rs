@@ -17,6 +17,8 @@ pub mod metrics;
 pub mod metrics_lint;
 pub mod oracle;
 pub mod process;
+pub mod rabbit;
+pub mod rabbit_wire;
 pub mod ratio;
 pub mod raw_grpc;
 pub mod running;

@@ -196,7 +196,11 @@ fn warn_of_collisions(raw: &Raw, reader: &Reader<'_>) {
                 let Some((topic, path)) = topic_of(route, target) else {
                     continue;
                 };
-                let key = topic.replace('/', ".");
+                // A target's own topic is the routing key as it is written.
+                let key = match target.topic {
+                    Some(_) => topic.clone(),
+                    None => topic.replace('/', "."),
+                };
                 let Some((first, at)) = keys.get(&key) else {
                     keys.insert(key, (topic, path));
                     continue;

@@ -163,18 +163,24 @@ pub enum Plain {
     Boolean(bool),
 }
 
+/// Decoded: none in the URL is `/`, which clients write as `%2f`.
+#[must_use]
+pub fn virtual_host(url: &Address) -> String {
+    let url = url.expose();
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['?', '#']).next().unwrap_or_default();
+    let (_, path) = host.split_once('/').unwrap_or((host, "%2f"));
+    let path = if path.is_empty() { "%2f" } else { path };
+    percent_encoding::percent_decode_str(path)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
 impl Rabbitmq {
-    /// The first URL's, decoded: none in the URL is `/`, which clients write as `%2f`.
+    /// Of all its URLs.
     #[must_use]
     pub fn virtual_host(&self) -> String {
-        let url = self.urls.first().map_or("", Address::expose);
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let host = rest.split(['?', '#']).next().unwrap_or_default();
-        let (_, path) = host.split_once('/').unwrap_or((host, "%2f"));
-        let path = if path.is_empty() { "%2f" } else { path };
-        percent_encoding::percent_decode_str(path)
-            .decode_utf8_lossy()
-            .into_owned()
+        self.urls.first().map_or_else(|| "/".into(), virtual_host)
     }
 
     /// That of the default exchange is empty.

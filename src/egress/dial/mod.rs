@@ -1,5 +1,4 @@
-//! The way to a service: what its address says, TCP, and TLS where it is encrypted. For all clients that speak
-//! HTTP.
+//! The way to a service: what its address says, TCP, and TLS where it is encrypted. For all clients.
 //!
 //! What must not live here: what is said on the connection.
 
@@ -96,13 +95,24 @@ impl Dialer {
     /// # Errors
     /// If the files of `tls` can't be used, or the machine has no certificates of authorities.
     pub fn new(place: &Place, tls: &TlsOptions, protocols: &[&[u8]]) -> Result<Self, String> {
-        let tls = match place.is_encrypted {
-            true => Some(Tls::new(&place.host, tls, protocols)?),
-            false => None,
-        };
+        let tls = place.is_encrypted.then_some(tls);
+        Self::to(&place.host, place.port, tls, protocols)
+    }
+
+    /// Encrypted with `tls`.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn to(
+        host: &str,
+        port: u16,
+        tls: Option<&TlsOptions>,
+        protocols: &[&[u8]],
+    ) -> Result<Self, String> {
+        let tls = tls.map(|tls| Tls::new(host, tls, protocols)).transpose()?;
         Ok(Self {
-            host: place.host.clone(),
-            port: place.port,
+            host: host.to_owned(),
+            port,
             tls,
         })
     }

@@ -1,7 +1,10 @@
 //! What the file says of a service, as its client is told. Pure.
 
-use crate::config::settings::{self, Tls};
-use crate::egress::{TlsOptions, WebhookFormat, WebhookOptions};
+use crate::config::settings::{self, Address, BindMatch, ExchangeKind, QueueKind, Tls};
+use crate::egress::{
+    RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue, TlsOptions, WebhookFormat,
+    WebhookOptions,
+};
 use std::time::Duration;
 
 /// `timeout`: of one attempt.
@@ -19,6 +22,49 @@ pub fn webhook_options(hook: &settings::Webhook, timeout: Duration) -> WebhookOp
         headers: hook.headers.clone(),
         concurrency: hook.concurrency,
         timeout,
+    }
+}
+
+/// `timeout`: of one attempt.
+pub fn rabbitmq_options(broker: &settings::Rabbitmq, timeout: Duration) -> RabbitmqOptions {
+    let urls = broker.urls.iter().map(Address::expose);
+    let exchange = broker.exchange.as_ref();
+    RabbitmqOptions {
+        urls: urls.map(str::to_owned).collect(),
+        username: broker.username.clone(),
+        password: (broker.password.as_ref()).map(|secret| secret.expose().to_owned()),
+        tls: tls_options(broker.tls.as_ref()),
+        topic: broker.topic.clone(),
+        exchange: exchange.map(|exchange| RabbitmqExchange {
+            name: exchange.name.clone(),
+            kind: exchange.kind.map(|kind| match kind {
+                ExchangeKind::Direct => RabbitmqKind::Direct,
+                ExchangeKind::Topic => RabbitmqKind::Topic,
+                ExchangeKind::Fanout => RabbitmqKind::Fanout,
+                ExchangeKind::Headers => RabbitmqKind::Headers,
+            }),
+            declare: exchange.declare,
+        }),
+        queues: broker.queues.iter().map(rabbitmq_queue).collect(),
+        timeout,
+    }
+}
+
+fn rabbitmq_queue(queue: &settings::Queue) -> RabbitmqQueue {
+    let headers = queue.bind_headers.iter();
+    RabbitmqQueue {
+        name: queue.name.clone(),
+        bind: queue.bind.clone(),
+        bind_headers: headers
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .collect(),
+        bind_all: queue.bind_match == BindMatch::All,
+        declare: queue.declare,
+        is_quorum: queue.kind.map(|kind| kind == QueueKind::Quorum),
+        max_priority: queue.max_priority,
+        max_length: queue.max_length,
+        ttl: queue.ttl,
+        dead_letter_exchange: queue.dead_letter_exchange.clone(),
     }
 }
 

@@ -2,17 +2,17 @@
 //! by a reload while the gateway runs.
 
 use super::super::explain;
-use super::webhook_options;
 use super::{
     MAX_SEGMENT_BYTES, MIN_DEAD_LETTER_SEGMENT_BYTES, free_space, min_segment_bytes, seed,
 };
+use super::{rabbitmq_options, webhook_options};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{self, Destination, DestinationKind};
 use crate::egress::stream::{
     JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
 };
-use crate::egress::{DeadLetterLog, Egress, NameBook, Webhook};
+use crate::egress::{DeadLetterLog, Egress, NameBook, Rabbitmq, Webhook};
 use crate::journal::{self, LaneState, SettleGroup, Shared, SinkMarks};
 use crate::log::disk::Disk;
 use crate::log::{LogKind, Sizes};
@@ -121,10 +121,27 @@ impl Site {
                 let webhook = self.webhook(hook, spec)?;
                 Ok((Egress::Webhook(webhook), None, Held::nothing()))
             }
-            DestinationKind::Kafka(_) | DestinationKind::Rabbitmq(_) | DestinationKind::Grpc(_) => {
+            DestinationKind::Rabbitmq(broker) => {
+                let rabbitmq = self.rabbitmq(broker, spec)?;
+                Ok((Egress::Rabbitmq(rabbitmq), None, Held::nothing()))
+            }
+            DestinationKind::Kafka(_) | DestinationKind::Grpc(_) => {
                 Err(format!("{}: its type is not built in", spec.name))
             }
         }
+    }
+
+    fn rabbitmq(
+        &self,
+        broker: &settings::Rabbitmq,
+        spec: &Destination,
+    ) -> Result<Rabbitmq, String> {
+        let options = rabbitmq_options(broker, spec.lane.timeout);
+        let names = Arc::clone(&self.names);
+        let gateway = &self.started.gateway.name;
+        let name: Arc<str> = spec.name.as_str().into();
+        Rabbitmq::new(options, names, name, gateway, self.clock.clone())
+            .map_err(|e| format!("{}: {e}", spec.name))
     }
 
     fn webhook(&self, hook: &settings::Webhook, spec: &Destination) -> Result<Webhook, String> {

@@ -17,6 +17,8 @@ use std::process::Command;
 pub const VERSION: &str = "3.10.8";
 /// May do everything, as `guest`/`guest` may.
 pub const USER: (&str, &str) = ("causeway", "causeway-secret");
+/// Of the client's certificate.
+const CERTIFIED_USER: &str = "CN=causeway-client";
 /// How many in a row a node takes.
 pub const PORTS: u16 = 5;
 /// Data is kept below this name; an epmd of its own keeps it from others of the same one.
@@ -175,7 +177,8 @@ pub(crate) fn plan(folder: &Path, dist: &Dist, ports: Ports) -> Result<Plan, Tro
         &settings(folder, dist, ports),
     )?;
     write(&folder.join("definitions.json"), &definitions())?;
-    write(&folder.join("enabled_plugins"), "[rabbitmq_management].\n")?;
+    let plugins = "[rabbitmq_auth_mechanism_ssl,rabbitmq_management].\n";
+    write(&folder.join("enabled_plugins"), plugins)?;
     let environment = environment(folder, dist, ports);
     let programs = dist.debian.rabbitmq_programs();
     let programs = programs.display();
@@ -228,6 +231,9 @@ ssl_options.certfile = {certificate}
 ssl_options.keyfile = {key}
 ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = false
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = AMQPLAIN
+auth_mechanisms.3 = EXTERNAL
 management.tcp.ip = {ip}
 management.tcp.port = {port}
 load_definitions = {folder}/definitions.json
@@ -252,12 +258,14 @@ fn definitions() -> String {
     let user = |(name, password)| {
         format!(r#"{{"name":"{name}","password":"{password}","tags":["administrator"]}}"#)
     };
-    let may = |(name, _)| {
+    // It has no password: its certificate is its login.
+    let certified = format!(r#"{{"name":"{CERTIFIED_USER}","password_hash":"","tags":[]}}"#);
+    let may = |name| {
         format!(r#"{{"user":"{name}","vhost":"/","configure":".*","write":".*","read":".*"}}"#)
     };
     format!(
-        r#"{{"vhosts":[{{"name":"/"}}],"users":[{}],"permissions":[{}]}}"#,
+        r#"{{"vhosts":[{{"name":"/"}}],"users":[{},{certified}],"permissions":[{}]}}"#,
         users.map(user).join(","),
-        users.map(may).join(",")
+        [USER.0, "guest", CERTIFIED_USER].map(may).join(",")
     )
 }

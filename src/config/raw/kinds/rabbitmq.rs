@@ -5,6 +5,7 @@ use super::tls::read_tls;
 use crate::config::reader::Reader;
 use crate::config::settings::{
     Address, BindMatch, DestinationKind, Exchange, ExchangeKind, Queue, QueueKind, Rabbitmq,
+    virtual_host,
 };
 
 pub(in crate::config::raw) fn rabbitmq(
@@ -17,17 +18,71 @@ pub(in crate::config::raw) fn rabbitmq(
         Some(exchange) => Some(read_exchange(exchange, reader)?),
         None => None,
     };
-    let queues = values.tables("queues").iter().map(read_queue);
+    let mut queues = Vec::new();
+    for queue in values.tables("queues") {
+        queues.push(read_queue(queue)?);
+        check_queue(queue, exchange.is_some(), reader);
+    }
+    refuse_unroutable(values, reader);
+    let urls: Vec<Address> = urls.into_iter().map(Address::new).collect();
+    check_virtual_hosts(values, &urls, reader);
     Some(DestinationKind::Rabbitmq(Box::new(Rabbitmq {
         tls: read_tls(values, reader, is_encrypted),
-        urls: urls.into_iter().map(Address::new).collect(),
+        urls,
         username: values.text("username").map(str::to_owned),
         password: values.secret("password").cloned(),
         topic: values.text("topic").map(str::to_owned),
         exchange,
-        queues: queues.collect::<Option<_>>()?,
+        queues,
         unroutable: values.text("unroutable").map(str::to_owned),
     })))
+}
+
+/// What a returned message becomes elsewhere a plan doesn't say, and lanes are independent.
+fn refuse_unroutable(values: &Values, reader: &Reader<'_>) {
+    if values.has("unroutable") {
+        reader.key_error(
+            &values.place("unroutable"),
+            "`unroutable` is not built in: what no queue takes goes to the dead letters",
+            "take it out; or let RabbitMQ do it, by an alternate exchange of this exchange",
+        );
+    }
+}
+
+/// Whichever of them is reached, messages must go to the same place.
+fn check_virtual_hosts(values: &Values, urls: &[Address], reader: &Reader<'_>) {
+    let mut hosts = urls.iter().map(virtual_host);
+    let first = hosts.next();
+    if hosts.any(|host| Some(host) != first) {
+        reader.error(
+            &values.place("url"),
+            "these URLs have different virtual hosts: they must be of one cluster and one virtual host",
+            "write the same path in each of them; another virtual host is another destination",
+        );
+    }
+}
+
+fn check_queue(values: &Values, has_exchange: bool, reader: &Reader<'_>) {
+    let is_quorum = values.text("type") == Some("quorum");
+    if is_quorum && values.has("max_priority") {
+        reader.key_error(
+            &values.place("max_priority"),
+            "a quorum queue has no `max_priority`: from RabbitMQ 4.0 on it has two levels by itself, before none",
+            "take it out, or write type = \"classic\"",
+        );
+    }
+    if has_exchange {
+        return;
+    }
+    for key in ["bind", "bind_headers"] {
+        if values.has(key) {
+            reader.key_error(
+                &values.place(key),
+                "there is no `exchange` to bind it to: the default exchange leads to each queue by its name",
+                "name an `exchange`, or take this out",
+            );
+        }
+    }
 }
 
 fn read_exchange(values: &Values, reader: &Reader<'_>) -> Option<Exchange> {

@@ -119,7 +119,6 @@ fn a_rabbitmq_destination() {
         url = ["amqps://u:hunter2@a:5671/%2fapp", "amqps://b:5671/%2fapp"]
         tls = { ca = "ca.crt", cert = "me.crt", key = "me.key", server_name = "broker" }
         exchange = { name = "tasks", kind = "headers", declare = true }
-        unroutable = "inbox"
         topic = "jobs"
         [[destinations.x.queues]]
         name = "resize"
@@ -127,7 +126,7 @@ fn a_rabbitmq_destination() {
         bind_headers = { type = "pdf", pages = 7 }
         bind_match = "any"
         declare = false
-        type = "quorum"
+        type = "classic"
         max_priority = 9
         max_length = 100
         ttl = "1h"
@@ -151,7 +150,7 @@ fn a_rabbitmq_destination() {
     assert_eq!(tls.server_name.as_deref(), Some("broker"));
     let key = tls.identity.expect("an identity").key;
     assert_eq!(key.expose(), "-----BEGIN PRIVATE KEY-----");
-    assert_eq!(rabbit.unroutable.as_deref(), Some("inbox"));
+    assert_eq!(rabbit.unroutable, None);
     assert_eq!(rabbit.topic.as_deref(), Some("jobs"));
     let [resize, plain] = &rabbit.queues[..] else {
         panic!("{:?}", rabbit.queues);
@@ -159,7 +158,7 @@ fn a_rabbitmq_destination() {
     assert_eq!(resize.bind, ["jobs.*"]);
     assert_eq!(resize.bind_headers["pages"], Plain::Whole(7));
     assert_eq!(resize.bind_match, BindMatch::Any);
-    assert_eq!(resize.kind, Some(QueueKind::Quorum));
+    assert_eq!(resize.kind, Some(QueueKind::Classic));
     let numbers = (resize.max_priority, resize.max_length, resize.ttl);
     let hour = Duration::from_secs(3_600);
     assert_eq!(numbers, (Some(9), Some(100), Some(hour)));
@@ -223,6 +222,43 @@ fn what_several_keys_say_together() {
             "{rabbit}exchange = {{ name = \"a\", declare = true }}"
         )),
         ["to declare an exchange its `kind` is needed"]
+    );
+    let queue = |keys: &str| {
+        let exchange = "exchange = { name = \"a\" }";
+        errors(&format!(
+            "{rabbit}{exchange}\n[[destinations.x.queues]]\nname = \"q\"\n{keys}"
+        ))
+    };
+    assert_eq!(
+        queue("type = \"quorum\"\nmax_priority = 2"),
+        [
+            "a quorum queue has no `max_priority`: from RabbitMQ 4.0 on it has two levels by itself, before none"
+        ]
+    );
+    assert_eq!(queue("type = \"quorum\"\nbind = [\"a\"]"), [""; 0]);
+    assert_eq!(
+        errors(&format!(
+            "{rabbit}queues = [{{ name = \"q\", bind = [\"a\"] }}]"
+        )),
+        [
+            "there is no `exchange` to bind it to: the default exchange leads to each queue by its name"
+        ]
+    );
+    assert_eq!(
+        errors(&format!("{rabbit}unroutable = \"b\"")),
+        ["`unroutable` is not built in: what no queue takes goes to the dead letters"]
+    );
+    let rabbits = |urls: &str| {
+        errors(&format!(
+            "[destinations.x]\ntype = \"rabbitmq\"\nurl = {urls}"
+        ))
+    };
+    assert_eq!(rabbits("[\"amqp://a\", \"amqp://b/%2f\"]"), [""; 0]);
+    assert_eq!(
+        rabbits("[\"amqp://a\", \"amqp://b/x\"]"),
+        [
+            "these URLs have different virtual hosts: they must be of one cluster and one virtual host"
+        ]
     );
     assert_eq!(
         errors(&format!("{rabbit}tls = {{ ca = \"ca.crt\" }}")),

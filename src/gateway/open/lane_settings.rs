@@ -28,6 +28,7 @@ pub fn lane_settings(
         rate: spec.and_then(rate),
         batch_time: spec.map_or(Duration::ZERO, |d| d.lane.batch.time),
         limits: limits(egress, spec),
+        volatile: false,
     }
 }
 

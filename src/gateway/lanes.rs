@@ -1,16 +1,16 @@
 //! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
-use super::open::{OpenDestination, modes_of, tune};
+use super::open::{OpenDestination, OpenMemory, modes_of, open_memory, tune};
 use crate::admin::LaneOrder;
 use crate::clock::Clock;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
-use crate::journal::{self, LaneModes, LaneState};
+use crate::journal::{self, LaneModes, LaneState, Memory, SettleGroup, SinkMarks};
 use crate::lane::{
     self, Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat, Skipped,
 };
-use crate::message::{Position, RouteId};
+use crate::message::{LaneId, Position, RouteId};
 use crate::spans::Spans;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +50,16 @@ pub struct Lane {
     egress: Arc<Egress>,
     dead_letters: Arc<DeadLetterLog>,
     letters: LetterCounts,
+    /// Once at_most_once targets led to it.
+    memory: Mutex<Option<MemoryLane>>,
+}
+
+/// The lane of a destination's at_most_once deliveries.
+#[derive(Clone)]
+pub struct MemoryLane {
+    pub memory: Arc<Memory>,
+    pub handle: LaneHandle,
+    settings: LaneSettings,
 }
 
 /// Of dead letters, since the start.
@@ -140,9 +150,47 @@ impl Lanes {
     /// Starts a lane, in the place of one that has ended if there is one. Called inside the runtime.
     pub fn open(&self, destination: OpenDestination) -> Option<Arc<Lane>> {
         let name = destination.name.to_string();
+        let mut destination = destination;
+        let memory = destination.memory.take();
         let lane = Arc::new(start(destination, &self.journal, &self.clock, &self.spans)?);
+        if let Some(memory) = memory {
+            self.open_memory(&name, &lane, memory);
+        }
         self.write().insert(name, Arc::clone(&lane));
         Some(lane)
+    }
+
+    /// Starts the second lane of a destination, for at_most_once deliveries, where it has none yet. Called
+    /// inside the runtime. True if it was started.
+    pub fn open_memory(&self, name: &str, lane: &Lane, open: OpenMemory) -> bool {
+        let id = open.lane.lane;
+        let state = self.journal.shared().lane(id);
+        let Some(memory) = state.and_then(|state| state.memory.clone()) else {
+            return false;
+        };
+        let mut place = lane.memory();
+        if place.is_some() {
+            return false;
+        }
+        memory.open(open.max_bytes);
+        let handle = LaneHandle::spawn(Parts {
+            name: name.into(),
+            settings: open.lane.clone(),
+            egress: Arc::clone(&lane.egress),
+            feed: Arc::clone(&memory),
+            dead_letters: Arc::clone(&memory),
+            clock: self.clock.clone(),
+            faults: self.journal.faults(),
+            spans: self.spans.clone(),
+            seed: u64::from(id.0) ^ self.clock.wall().0,
+            first: Vec::new(),
+        });
+        *place = Some(MemoryLane {
+            memory,
+            handle,
+            settings: open.lane,
+        });
+        true
     }
 
     /// Ends a lane that owes nothing. When this returns its sinks are closed, unless somebody looks
@@ -171,8 +219,14 @@ impl Lanes {
         let mut stopping = JoinSet::new();
         for (_, lane) in self.all() {
             stopping.spawn(lane.handle.clone().stop(drain));
+            if let Some(memory) = lane.in_memory() {
+                stopping.spawn(memory.handle.clone().stop(drain));
+            }
         }
         while stopping.join_next().await.is_some() {}
+        for (name, lane) in self.all() {
+            lane.forget_memory(&name);
+        }
         let housekeeping = self.housekeeping().take();
         if let Some(task) = housekeeping {
             task.abort();
@@ -224,6 +278,7 @@ fn start(
         egress,
         dead_letters: destination.dead_letters,
         letters: LetterCounts::default(),
+        memory: Mutex::default(),
     })
 }
 
@@ -255,12 +310,51 @@ impl Lane {
         }
     }
 
+    fn memory(&self) -> MutexGuard<'_, Option<MemoryLane>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn in_memory(&self) -> Option<MemoryLane> {
+        self.memory().clone()
+    }
+
+    /// Its task has ended: what is left is gone.
+    fn forget_memory(&self, name: &str) {
+        let left = self.in_memory().map_or(0, |lane| lane.memory.close());
+        if left > 0 {
+            tracing::warn!(
+                lane = name,
+                deliveries = left,
+                "at_most_once deliveries were still in memory, and are gone"
+            );
+        }
+    }
+
+    /// Up to where a sink's mark may follow, if it may: of what lived in memory the journal has no
+    /// settlement that would take it along.
+    fn mark_behind(&self) -> Option<SettleGroup> {
+        self.in_memory()?;
+        let sink = self.stream()?.settled_before();
+        let known = self.state.ledger().marks();
+        (known.sink < sink).then(|| SettleGroup {
+            lane: self.state.id,
+            settlements: Vec::new(),
+            marks: SinkMarks { sink, ..known },
+        })
+    }
+
     pub fn stream_stats(&self) -> Option<StreamStats> {
         self.stream().map(StreamDestination::stats)
     }
 
     /// Dead-letters or discards what is owed before `until`.
     pub async fn drop_all(&self, discard: bool, until: Position) -> Result<(), String> {
+        if let Some(lane) = self.in_memory() {
+            let until = lane.memory.end();
+            let discard = true;
+            // One that has ended has nothing any more.
+            let _ = lane.handle.send(Command::Drop { discard, until }).await;
+        }
         let sent = self.handle.send(Command::Drop { discard, until }).await;
         sent.map_err(|e| e.to_string())
     }
@@ -294,6 +388,10 @@ impl Lane {
                 return skipped.map(Some).map_err(|e| e.to_string());
             }
         };
+        if let (Some(lane), Some(command)) = (self.in_memory(), of_both(&command)) {
+            // One that has ended tries nothing.
+            let _ = lane.handle.send(command).await;
+        }
         self.handle.send(command).await.map_err(ended)?;
         Ok(None)
     }
@@ -301,6 +399,10 @@ impl Lane {
     /// Ends its task without time to settle anything. What it settled is in the journal's queue.
     pub async fn end(&self) {
         self.handle.clone().stop(Duration::ZERO).await;
+        if let Some(lane) = self.in_memory() {
+            lane.handle.clone().stop(Duration::ZERO).await;
+            self.forget_memory(&self.state.name);
+        }
     }
 
     /// Its task: nothing is tried any more, and no command taken.
@@ -322,6 +424,7 @@ impl Lane {
             changes,
             egress: Egress::Nowhere,
             dead_letters: Arc::clone(&self.dead_letters),
+            memory: None,
         }
     }
 
@@ -344,6 +447,30 @@ impl Lane {
         if let Some(seat) = seat {
             seat.send(Command::Tune(Box::new(settings.clone())));
         }
+        drop(settings);
+        self.tune_memory(destination);
+    }
+
+    pub fn memory_settings(&self, id: LaneId, spec: &Destination) -> OpenMemory {
+        open_memory(id, spec, &self.egress)
+    }
+
+    fn tune_memory(&self, destination: &Destination) {
+        let mut place = self.memory();
+        let Some(lane) = place.as_mut() else {
+            return;
+        };
+        lane.memory.limit(destination.lane.memory_bytes);
+        tune(
+            &mut lane.settings,
+            destination,
+            &self.egress,
+            HashMap::new(),
+        );
+        let command = Command::Tune(Box::new(lane.settings.clone()));
+        let handle = lane.handle.clone();
+        // It has ended, or is told as soon as it takes orders.
+        tokio::spawn(async move { handle.send(command).await });
     }
 
     pub async fn seat(&self) -> Result<Seat, LaneEnded> {
@@ -440,18 +567,36 @@ impl Lane {
     }
 }
 
+/// What is said to both lanes of a destination.
+const fn of_both(command: &Command) -> Option<Command> {
+    match command {
+        Command::Pause => Some(Command::Pause),
+        Command::Resume => Some(Command::Resume),
+        _ => None,
+    }
+}
+
 async fn housekeep(lanes: Arc<Lanes>) {
     let mut tick = tokio::time::interval(HOUSEKEEP_EVERY);
     loop {
         tick.tick().await;
-        let lanes = Arc::clone(&lanes);
+        let of_round = Arc::clone(&lanes);
         let round = tokio::task::spawn_blocking(move || {
-            for (_, lane) in lanes.all() {
+            let all = of_round.all().into_iter();
+            let groups = all.filter_map(|(_, lane)| {
                 lane.housekeep();
-            }
+                lane.mark_behind()
+            });
+            groups.collect::<Vec<_>>()
         });
-        if let Err(e) = round.await {
-            tracing::error!("housekeeping of lanes: {e}");
+        match round.await {
+            Ok(groups) => {
+                for group in groups {
+                    // A journal that has failed keeps its marks.
+                    let _ = lanes.journal.settle(group).await;
+                }
+            }
+            Err(e) => tracing::error!("housekeeping of lanes: {e}"),
         }
     }
 }

@@ -5,8 +5,8 @@ mod page;
 mod tests;
 
 use super::status::{
-    ConfigStatus, DedupStatus, GrpcStatus, HttpStatus, JournalStatus, LaneState, LaneStatus, MemoryStatus,
-    ProcessStatus, Status, StreamStatus, Times,
+    ConfigStatus, DedupStatus, GrpcStatus, HttpStatus, JournalStatus, LaneState, LaneStatus,
+    MemoryStatus, ProcessStatus, Status, StreamStatus, Times,
 };
 use crate::clock::Wall;
 use crate::histogram::Observed;

@@ -11,12 +11,7 @@ use crate::routing::Planned;
 use std::sync::Arc;
 
 impl Door {
-    pub(super) fn in_memory(
-        &self,
-        envelope: Envelope,
-        planned: Planned,
-        scope: Scope,
-    ) -> InMemory {
+    pub(super) fn in_memory(&self, envelope: Envelope, planned: Planned, scope: Scope) -> InMemory {
         let id = envelope.id.as_str();
         let identity = id.map(|id| self.key(&envelope.principal, &envelope.topic, id, scope));
         let plan = planned.plan;

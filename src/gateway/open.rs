@@ -330,7 +330,9 @@ impl Opener<'_> {
         let words = on_reject_of(&self.settings.routes, &lane.name, &self.catalog.routes);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
         let id = self.catalog.memory_lanes.get(&lane.name);
-        let memory = id.zip(spec).map(|(id, spec)| open_memory(*id, spec, &egress));
+        let memory = id
+            .zip(spec)
+            .map(|(id, spec)| open_memory(*id, spec, &egress));
         Ok(OpenDestination {
             memory,
             lane: lane_settings(lane.id, spec, mode, &egress, words),

@@ -57,7 +57,8 @@ fn warm(gateway: &Gateway, size: Size) {
         connections: 16,
         window: 256,
     };
-    let _ = publish(gateway.grpc, shape, Duration::from_millis(size.of(WARM_MS)));
+    let time = Duration::from_millis(size.of(WARM_MS));
+    let _ = run_gateway(gateway, Load { shape, time });
 }
 
 fn rows() -> Vec<(String, Shape)> {

@@ -67,6 +67,7 @@ impl Egress {
     pub fn shape(&self) -> Shape {
         match self {
             Self::Stream(_) => Shape {
+                batch_count: 4096,
                 rest: Duration::from_millis(2),
                 ..Shape::BULK
             },

@@ -10,8 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec;
 use tokio::sync::Notify;
 
-const MAX_INBOX_BYTES: usize = 4 * 1024 * 1024;
-const MAX_INBOX_DELIVERIES: usize = 8192;
+/// What doesn't fit is read again from the segments, which costs more than all else of a delivery: a burst
+/// should fit.
+const MAX_INBOX_BYTES: usize = 8 * 1024 * 1024;
+const MAX_INBOX_DELIVERIES: usize = 16_384;
 
 pub struct Inbox {
     queue: Mutex<Queue>,

@@ -4,6 +4,8 @@
 //! to one task of the runtime as a whole: waking tasks one by one from here costs more than the write.
 
 mod guard;
+#[cfg(test)]
+mod tests;
 
 use super::core::{Answer, Journal, Step};
 use super::keeper::{CheckpointImage, Keeper};
@@ -193,30 +195,35 @@ impl Handle {
         Ok(answer)
     }
 
-    /// Queues publishes in their order, as many as there is room for; how many that is. Their answers come
-    /// to the mailbox, in the same order.
+    /// Queues publishes in their order, as many as there is room for. Their answers come to the mailbox, in
+    /// the same order.
+    ///
+    /// # Errors
+    /// Why those that are left in `submissions` weren't taken.
     pub fn submit_all(
         &self,
-        submissions: Vec<Submission>,
+        submissions: &mut Vec<Submission>,
         mailbox: &Arc<Mailbox>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<(), Refusal> {
         let mut queue = self.threads.lock();
         if queue.stopping {
             return Err(Refusal::Stopping);
         }
         let before = queue.publishes.len();
         let count = submissions.len().min(MAX_QUEUED.saturating_sub(before));
-        if count == 0 {
-            return Ok(0);
+        if count > 0 {
+            queue.publishes.extend(submissions.drain(..count));
+            queue.replies.push(Reply::Run(Run::new(mailbox, count)));
+            queue.queued.publishes += count as u64;
         }
-        queue.publishes.extend(submissions.into_iter().take(count));
-        queue.replies.push(Reply::Run(Run::new(mailbox, count)));
-        queue.queued.publishes += count as u64;
         drop(queue);
         if before == 0 {
             self.threads.journal_wakes.notify_one();
         }
-        Ok(count)
+        match submissions.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::Busy),
+        }
     }
 
     /// Queues settlements: they become durable with the next batch. Waits while too many are on
@@ -431,7 +438,8 @@ fn send(step: Step, replies: &mut Replies, receipts: &mpsc::UnboundedSender<Post
     }
     let is_short = step.answers.len() <= DIRECT_RECEIPTS;
     let batch = replies.address(step.answers);
-    let unsent = if is_short {
+    // What goes to a mailbox always takes the same way: it is told apart by its order alone.
+    let unsent = if is_short && batch.iter().all(Outgoing::is_alone) {
         batch
     } else {
         match receipts.send((batch, step.spent)) {
@@ -481,52 +489,5 @@ fn request_image(threads: &Threads) -> Option<CheckpointImage> {
         }
         let waited = threads.keeper_wakes.wait_timeout(queue, KEEPER_TICK);
         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::house;
-    use super::*;
-    use crate::clock::{Clock, Wall};
-    use crate::log::disk::RealDisk;
-
-    #[test]
-    fn above_its_limit_the_queue_refuses() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let house = house(dir.path(), &Clock::manual(Wall(1_000_000)));
-        // Nobody takes anything of it.
-        let handle = Handle {
-            threads: Arc::new(Threads {
-                queue: Mutex::default(),
-                journal_wakes: Condvar::new(),
-                keeper_wakes: Condvar::new(),
-                settle_room: Notify::new(),
-            }),
-            shared: Arc::clone(house.journal.shared()),
-            disk: Arc::new(RealDisk),
-            faults: Faults::none(),
-        };
-        let submission = house.submission(None, "x");
-        for _ in 0..MAX_QUEUED {
-            let queued = handle.submit(submission.clone());
-            assert!(queued.is_ok());
-        }
-        let refused = handle.submit(submission.clone()).err();
-        assert_eq!(refused, Some(Refusal::Busy));
-        drop(handle.threads.lock().publishes.pop_front());
-        handle.threads.lock().replies.pop();
-        assert!(handle.submit(submission.clone()).is_ok());
-
-        // While steps have no room what waits doesn't grow behind the queue's back.
-        let mut work = Work::default();
-        for round in 0..3 {
-            work.stalled = true;
-            take_work(&handle.threads, &mut work);
-            assert_eq!(work.publishes.len(), MAX_QUEUED, "round {round}");
-            assert_eq!(work.replies.len(), MAX_QUEUED, "round {round}");
-            while handle.submit(submission.clone()).is_ok() {}
-        }
-        assert_eq!(handle.threads.lock().publishes.len(), MAX_QUEUED);
     }
 }

@@ -240,7 +240,8 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     }
 
     async fn start_batches(&mut self, now: Mono) {
-        if self.rest_until.is_some_and(|until| now < until) {
+        let rests = self.rest_until.is_some_and(|until| now < until);
+        if rests && !self.lane.has_full_batch() {
             return;
         }
         self.rest_until = None;

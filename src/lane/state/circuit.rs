@@ -84,6 +84,12 @@ impl Lane {
         if self.settings.batch_time.is_zero() || self.is_awaited {
             return false;
         }
+        !self.has_full_batch()
+    }
+
+    /// Whether the next batch can't grow any more.
+    #[must_use]
+    pub fn has_full_batch(&self) -> bool {
         let in_flight = || self.flights.values().map(|f| f.deliveries.len()).sum();
         let one_of_a_key =
             self.mode == Mode::Keyed && self.settings.key_order == KeyOrder::OneAtATime;
@@ -93,7 +99,7 @@ impl Lane {
                 .saturating_sub(in_flight()),
         };
         let limits = &self.settings.limits;
-        waiting < limits.batch_count && self.memory_bytes < limits.batch_bytes
+        waiting >= limits.batch_count || self.memory_bytes >= limits.batch_bytes
     }
 
     /// While the circuit is open nothing but probes is tried, and the time to give up passes for

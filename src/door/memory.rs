@@ -32,7 +32,7 @@ impl Door {
             let Some(memory) = lane.as_ref().and_then(|lane| lane.memory.as_ref()) else {
                 continue;
             };
-            memory.take_in([Delivery {
+            let delivery = Delivery {
                 at: DeliveryId {
                     position: number,
                     ordinal: Ordinal(ordinal as u16),
@@ -44,7 +44,8 @@ impl Door {
                 size_bytes,
                 dead_letter: None,
                 message: Arc::clone(&message),
-            }]);
+            };
+            memory.take_in([delivery], shared.is_disk_short());
         }
         let made = || message::generated_id(shared.reader.uuid(), shared.epoch, number);
         let given = message.envelope.id.as_str().map(str::to_owned);

@@ -1,16 +1,20 @@
 //! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
-use super::open::{OpenDestination, OpenMemory, modes_of, open_memory, tune};
+mod memory;
+
+pub use memory::MemoryLane;
+
+use super::open::{OpenDestination, modes_of, tune};
 use crate::admin::LaneOrder;
 use crate::clock::Clock;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::stream::{StreamDestination, StreamReader, StreamStats};
 use crate::egress::{DeadLetterLog, Egress};
-use crate::journal::{self, LaneModes, LaneState, Memory, SettleGroup, SinkMarks};
+use crate::journal::{self, LaneModes, LaneState};
 use crate::lane::{
     self, Command, LaneEnded, LaneHandle, LaneSettings, LaneView, OnReject, Parts, Seat, Skipped,
 };
-use crate::message::{LaneId, Position, RouteId};
+use crate::message::{Position, RouteId};
 use crate::spans::Spans;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,12 +58,10 @@ pub struct Lane {
     memory: Mutex<Option<MemoryLane>>,
 }
 
-/// The lane of a destination's at_most_once deliveries.
-#[derive(Clone)]
-pub struct MemoryLane {
-    pub memory: Arc<Memory>,
-    pub handle: LaneHandle,
-    settings: LaneSettings,
+/// Places for a command in a destination's lanes; none in one that has ended.
+pub struct Seats {
+    own: Option<Seat>,
+    memory: Option<Seat>,
 }
 
 /// Of dead letters, since the start.
@@ -160,39 +162,6 @@ impl Lanes {
         Some(lane)
     }
 
-    /// Starts the second lane of a destination, for at_most_once deliveries, where it has none yet. Called
-    /// inside the runtime. True if it was started.
-    pub fn open_memory(&self, name: &str, lane: &Lane, open: OpenMemory) -> bool {
-        let id = open.lane.lane;
-        let state = self.journal.shared().lane(id);
-        let Some(memory) = state.and_then(|state| state.memory.clone()) else {
-            return false;
-        };
-        let mut place = lane.memory();
-        if place.is_some() {
-            return false;
-        }
-        memory.open(open.max_bytes);
-        let handle = LaneHandle::spawn(Parts {
-            name: name.into(),
-            settings: open.lane.clone(),
-            egress: Arc::clone(&lane.egress),
-            feed: Arc::clone(&memory),
-            dead_letters: Arc::clone(&memory),
-            clock: self.clock.clone(),
-            faults: self.journal.faults(),
-            spans: self.spans.clone(),
-            seed: u64::from(id.0) ^ self.clock.wall().0,
-            first: Vec::new(),
-        });
-        *place = Some(MemoryLane {
-            memory,
-            handle,
-            settings: open.lane,
-        });
-        true
-    }
-
     /// Ends a lane that owes nothing. When this returns its sinks are closed, unless somebody looks
     /// at it for longer than is usual.
     pub async fn close(&self, name: &str) {
@@ -225,7 +194,9 @@ impl Lanes {
         }
         while stopping.join_next().await.is_some() {}
         for (name, lane) in self.all() {
-            lane.forget_memory(&name);
+            if let Some(memory) = lane.in_memory() {
+                memory.forget(&name);
+            }
         }
         let housekeeping = self.housekeeping().take();
         if let Some(task) = housekeeping {
@@ -310,39 +281,6 @@ impl Lane {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Option<MemoryLane>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn in_memory(&self) -> Option<MemoryLane> {
-        self.memory().clone()
-    }
-
-    /// Its task has ended: what is left is gone.
-    fn forget_memory(&self, name: &str) {
-        let left = self.in_memory().map_or(0, |lane| lane.memory.close());
-        if left > 0 {
-            tracing::warn!(
-                lane = name,
-                deliveries = left,
-                "at_most_once deliveries were still in memory, and are gone"
-            );
-        }
-    }
-
-    /// Up to where a sink's mark may follow, if it may: of what lived in memory the journal has no
-    /// settlement that would take it along.
-    fn mark_behind(&self) -> Option<SettleGroup> {
-        self.in_memory()?;
-        let sink = self.stream()?.settled_before();
-        let known = self.state.ledger().marks();
-        (known.sink < sink).then(|| SettleGroup {
-            lane: self.state.id,
-            settlements: Vec::new(),
-            marks: SinkMarks { sink, ..known },
-        })
-    }
-
     pub fn stream_stats(&self) -> Option<StreamStats> {
         self.stream().map(StreamDestination::stats)
     }
@@ -350,10 +288,7 @@ impl Lane {
     /// Dead-letters or discards what is owed before `until`.
     pub async fn drop_all(&self, discard: bool, until: Position) -> Result<(), String> {
         if let Some(lane) = self.in_memory() {
-            let until = lane.memory.end();
-            let discard = true;
-            // One that has ended has nothing any more.
-            let _ = lane.handle.send(Command::Drop { discard, until }).await;
+            lane.drop_all().await;
         }
         let sent = self.handle.send(Command::Drop { discard, until }).await;
         sent.map_err(|e| e.to_string())
@@ -388,9 +323,8 @@ impl Lane {
                 return skipped.map(Some).map_err(|e| e.to_string());
             }
         };
-        if let (Some(lane), Some(command)) = (self.in_memory(), of_both(&command)) {
-            // One that has ended tries nothing.
-            let _ = lane.handle.send(command).await;
+        if let Some(lane) = self.in_memory() {
+            lane.obey(&command).await;
         }
         self.handle.send(command).await.map_err(ended)?;
         Ok(None)
@@ -401,7 +335,7 @@ impl Lane {
         self.handle.clone().stop(Duration::ZERO).await;
         if let Some(lane) = self.in_memory() {
             lane.handle.clone().stop(Duration::ZERO).await;
-            self.forget_memory(&self.state.name);
+            lane.forget(&self.state.name);
         }
     }
 
@@ -432,49 +366,28 @@ impl Lane {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a destination in the file says of the lane itself. Its task is told from the seat; a
+    /// What a destination in the file says of its lanes. Their tasks are told from the seats; a
     /// lane that has ended has none, and goes by this at the next start.
-    pub fn tune(
-        &self,
-        destination: &Destination,
-        words: HashMap<RouteId, OnReject>,
-        seat: Option<Seat>,
-    ) {
+    pub fn tune(&self, destination: &Destination, words: HashMap<RouteId, OnReject>, seats: Seats) {
         let backlog = destination.lane.backlog_bytes;
         self.state.backlog_bytes.store(backlog, Ordering::Relaxed);
         let mut settings = self.settings();
         tune(&mut settings, destination, &self.egress, words);
-        if let Some(seat) = seat {
+        if let Some(seat) = seats.own {
             seat.send(Command::Tune(Box::new(settings.clone())));
         }
         drop(settings);
-        self.tune_memory(destination);
+        self.tune_memory(destination, seats.memory);
     }
 
-    pub fn memory_settings(&self, id: LaneId, spec: &Destination) -> OpenMemory {
-        open_memory(id, spec, &self.egress)
-    }
-
-    fn tune_memory(&self, destination: &Destination) {
-        let mut place = self.memory();
-        let Some(lane) = place.as_mut() else {
-            return;
+    /// A place for a command in each of its lanes that hasn't ended.
+    pub async fn seats(&self) -> Seats {
+        let memory = match self.in_memory() {
+            Some(lane) => lane.seat().await,
+            None => None,
         };
-        lane.memory.limit(destination.lane.memory_bytes);
-        tune(
-            &mut lane.settings,
-            destination,
-            &self.egress,
-            HashMap::new(),
-        );
-        let command = Command::Tune(Box::new(lane.settings.clone()));
-        let handle = lane.handle.clone();
-        // It has ended, or is told as soon as it takes orders.
-        tokio::spawn(async move { handle.send(command).await });
-    }
-
-    pub async fn seat(&self) -> Result<Seat, LaneEnded> {
-        self.handle.seat().await
+        let own = self.handle.seat().await.ok();
+        Seats { own, memory }
     }
 
     /// What a destination in the file says of its sinks. Blocks: it waits for writes that go on.
@@ -564,15 +477,6 @@ impl Lane {
         if let Some(stream) = self.stream() {
             stream.housekeep(marks.sink);
         }
-    }
-}
-
-/// What is said to both lanes of a destination.
-const fn of_both(command: &Command) -> Option<Command> {
-    match command {
-        Command::Pause => Some(Command::Pause),
-        Command::Resume => Some(Command::Resume),
-        _ => None,
     }
 }
 

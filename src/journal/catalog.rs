@@ -48,9 +48,9 @@ pub fn memory_lane(destination: &str) -> String {
     format!("{destination}{MEMORY}")
 }
 
-/// Whether a lane of this name is one of those.
-pub(super) fn is_memory_lane(name: &str) -> bool {
-    name.ends_with(MEMORY)
+/// The destination of a lane of this name, if it is one of those.
+pub(super) fn destination_of(name: &str) -> Option<&str> {
+    name.strip_suffix(MEMORY)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,13 +261,13 @@ impl LaneEntry {
     /// Nothing of it is kept: its deliveries are at_most_once.
     #[must_use]
     pub fn is_memory(&self) -> bool {
-        is_memory_lane(&self.name)
+        destination_of(&self.name).is_some()
     }
 
     /// As people know it.
     #[must_use]
     pub fn destination(&self) -> Arc<str> {
-        match self.name.strip_suffix(MEMORY) {
+        match destination_of(&self.name) {
             Some(name) => name.into(),
             None => Arc::clone(&self.name),
         }

@@ -8,7 +8,7 @@ use crate::lane::{Cause, DeadLetter, DeadLetterSink, Feed, FeedError, Fresh, Roo
 use crate::lane::{SinkMarks, Written};
 use crate::message::{Delivery, DeliveryId, DiscardReason, Outcome, Position, Settlement};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -18,7 +18,7 @@ const DELIVERY_BYTES: u64 = 512;
 /// Why a delivery is given up. There are no dead letters of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discard {
-    /// There was no room for it.
+    /// There was no room for it; or not enough of the disk, where its destination writes to that.
     Full,
     /// Nobody knows whether the destination has it.
     Unknown,
@@ -89,6 +89,8 @@ pub struct Memory {
     held: Mutex<Held>,
     more: Notify,
     max_bytes: AtomicU64,
+    /// What its destination takes lies on the journal's disk.
+    on_disk: AtomicBool,
 }
 
 #[derive(Default)]
@@ -99,7 +101,8 @@ struct Held {
     /// Of these, what the lane wasn't given yet.
     fresh: VecDeque<DeliveryId>,
     counts: MemoryCounts,
-    is_closed: bool,
+    /// There is a lane that takes it.
+    is_open: bool,
 }
 
 impl Held {
@@ -118,17 +121,21 @@ impl Held {
         }
     }
 
+    /// Why there is no place for it.
+    fn refuses(&self, cost: u64, max_bytes: u64) -> Option<Discard> {
+        // One of any size.
+        let fits = self.kept.is_empty() || self.counts.pending_bytes + cost <= max_bytes;
+        match (self.is_open, fits) {
+            (false, _) => Some(Discard::Stopped),
+            (true, false) => Some(Discard::Full),
+            (true, true) => None,
+        }
+    }
+
     fn take_in(&mut self, mut delivery: Delivery, max_bytes: u64) -> bool {
         self.counts.planned += 1;
         let cost = cost(&delivery);
-        // One of any size.
-        let fits = self.kept.is_empty() || self.counts.pending_bytes + cost <= max_bytes;
-        if self.is_closed || !fits {
-            let why = if self.is_closed {
-                Discard::Stopped
-            } else {
-                Discard::Full
-            };
+        if let Some(why) = self.refuses(cost, max_bytes) {
             self.counts.discarded[why as usize] += 1;
             return false;
         }
@@ -148,13 +155,14 @@ fn cost(delivery: &Delivery) -> u64 {
 }
 
 impl Memory {
-    /// Without room, until it is told how much: its lane isn't there before.
+    /// Closed, until it is told how much it may keep: its lane isn't there before.
     #[must_use]
     pub fn new() -> Self {
         Self {
             held: Mutex::default(),
             more: Notify::new(),
             max_bytes: AtomicU64::new(0),
+            on_disk: AtomicBool::new(false),
         }
     }
 
@@ -163,9 +171,10 @@ impl Memory {
     }
 
     /// What doesn't fit from now on is discarded.
-    pub fn open(&self, max_bytes: u64) {
-        self.max_bytes.store(max_bytes, Ordering::Relaxed);
-        self.held().is_closed = false;
+    pub fn open(&self, max_bytes: u64, on_disk: bool) {
+        self.limit(max_bytes);
+        self.on_disk.store(on_disk, Ordering::Relaxed);
+        self.held().is_open = true;
     }
 
     pub fn limit(&self, max_bytes: u64) {
@@ -178,9 +187,18 @@ impl Memory {
     }
 
     /// Takes deliveries in for which there is room. Each gets the next turn, in this order.
-    pub fn take_in(&self, deliveries: impl IntoIterator<Item = Delivery>) {
+    ///
+    /// While the journal's disk is short what would lie there finds none: the rest of it belongs to what
+    /// was stored.
+    pub fn take_in(&self, deliveries: impl IntoIterator<Item = Delivery>, disk_is_short: bool) {
         let max_bytes = self.max_bytes();
         let mut held = self.held();
+        if disk_is_short && self.on_disk.load(Ordering::Relaxed) {
+            let count = deliveries.into_iter().count() as u64;
+            held.counts.planned += count;
+            held.counts.discarded[Discard::Full as usize] += count;
+            return;
+        }
         let mut taken = false;
         for delivery in deliveries {
             taken |= held.take_in(delivery, max_bytes);
@@ -195,7 +213,7 @@ impl Memory {
     /// that are.
     pub fn close(&self) -> u64 {
         let mut held = self.held();
-        held.is_closed = true;
+        held.is_open = false;
         held.fresh.clear();
         let left: Vec<DeliveryId> = held.kept.keys().copied().collect();
         for at in &left {

@@ -2,7 +2,7 @@
 //!
 //! Only the journal's thread changes ledgers, catalog and shapes; the others look.
 
-use super::catalog::{Catalog, LaneEntry, is_memory_lane};
+use super::catalog::{Catalog, LaneEntry, destination_of};
 use super::fingerprint::Hasher;
 use super::inbox::Inbox;
 use super::ledger::LaneLedger;
@@ -164,7 +164,7 @@ impl Shared {
             id: LaneId(lanes.len() as u32),
             name: name.to_owned(),
             ledger: Mutex::new(ledger),
-            memory: is_memory_lane(name).then(Arc::default),
+            memory: destination_of(name).map(|_| Arc::default()),
             inbox: Inbox::new(),
             backlog_bytes: AtomicU64::new(u64::MAX),
             sink_room: Arc::new(AtomicU64::new(u64::MAX)),
@@ -197,6 +197,12 @@ impl Shared {
             2 => Space::DiskShort,
             _ => Space::DiskFull,
         }
+    }
+
+    /// What is free on the disk belongs to what is stored already.
+    #[must_use]
+    pub fn is_disk_short(&self) -> bool {
+        matches!(self.space(), Space::DiskShort | Space::DiskFull)
     }
 
     pub fn set_space(&self, space: Space) {

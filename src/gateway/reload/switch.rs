@@ -8,13 +8,13 @@ use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::door::Door;
 use crate::egress::{DeadLetterLog, Egress, Webhook};
-use crate::gateway::lanes::{Lane, Lanes};
+use crate::gateway::lanes::{self, Lane, Lanes};
 use crate::gateway::news;
 use crate::gateway::open::{
     self, Held, OpenDestination, Site, generation, lane_settings, modes_of, on_reject_of,
 };
 use crate::journal::{self, DOOR_LANE, DOOR_ROUTE};
-use crate::lane::{LaneEnded, LaneState, Seat};
+use crate::lane::LaneState;
 use crate::message::{LaneId, LogUuid, Refusal, RouteId};
 use crate::routing::{Catalog, in_memory};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -66,7 +66,7 @@ struct Opened {
     dead_letters: Arc<DeadLetterLog>,
 }
 
-type Seats = Vec<(Destination, Option<Seat>)>;
+type Seats = Vec<(Destination, lanes::Seats)>;
 
 /// The lanes, as a plan asks for them. `wanted`: names that a file has.
 pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane> {
@@ -226,17 +226,14 @@ impl House {
             else {
                 continue;
             };
-            let seat = match timeout(SEAT_PATIENCE, lane.seat()).await {
-                Ok(Ok(seat)) => Some(seat),
-                Ok(Err(LaneEnded)) => None,
-                Err(_) => {
-                    return Err(SwitchError::Failed(format!(
-                        "the lane of {name:?} takes no orders for {} s: its disk or the journal hangs",
-                        SEAT_PATIENCE.as_secs()
-                    )));
-                }
-            };
-            seats.push((spec.clone(), seat));
+            let of_both = timeout(SEAT_PATIENCE, lane.seats()).await;
+            let of_both = of_both.map_err(|_| {
+                SwitchError::Failed(format!(
+                    "the lane of {name:?} takes no orders for {} s: its disk or the journal hangs",
+                    SEAT_PATIENCE.as_secs()
+                ))
+            })?;
+            seats.push((spec.clone(), of_both));
         }
         Ok(seats)
     }
@@ -341,11 +338,11 @@ impl House {
         let max_bytes = open::journal_max_bytes(&self.site.started, settings.journal.max_bytes);
         let shared = self.journal.shared();
         shared.max_bytes.store(max_bytes, Ordering::Relaxed);
-        for (spec, seat) in seats {
+        for (spec, of_both) in seats {
             if let Some(lane) = self.lanes.get(&spec.name) {
                 let words: HashMap<RouteId, _> =
                     on_reject_of(&settings.routes, &spec.name, &catalog.routes);
-                lane.tune(&spec, words, seat);
+                lane.tune(&spec, words, of_both);
             }
         }
         let (lanes, steps) = (Arc::clone(&self.lanes), Arc::clone(steps));

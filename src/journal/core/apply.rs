@@ -94,7 +94,7 @@ impl Journal {
                 continue;
             }
             if let Some(memory) = &lane.memory {
-                memory.take_in(deliveries);
+                memory.take_in(deliveries, self.shared.is_disk_short());
                 continue;
             }
             let owed = deliveries.iter().map(|d| (d.at, d.size_bytes.into()));

@@ -75,9 +75,12 @@ fn adds_up(counts: &MemoryCounts) {
 #[test]
 fn turns_are_in_the_order_of_arrival_and_full_discards_the_new_one() {
     let memory = Memory::new();
-    memory.open(3 * (DELIVERY_BYTES + 100));
-    memory.take_in([9, 4].map(|position| delivery(position, None)));
-    memory.take_in([delivery(Position::IN_MEMORY.0, None), delivery(7, None)]);
+    memory.open(3 * (DELIVERY_BYTES + 100), false);
+    memory.take_in([9, 4].map(|position| delivery(position, None)), false);
+    memory.take_in(
+        [delivery(Position::IN_MEMORY.0, None), delivery(7, None)],
+        false,
+    );
     let one = taken(&memory, Room { count: 1, ..ROOM });
     assert_eq!(one[0].position(), Position(9));
     let rest = taken(&memory, ROOM);
@@ -93,7 +96,7 @@ fn turns_are_in_the_order_of_arrival_and_full_discards_the_new_one() {
     let read = memory.read(&ids, 1).expect("they are kept");
     assert_eq!(read.len(), 1, "the bytes suffice for one");
     assert_eq!(memory.close(), 3);
-    memory.take_in([delivery(10, None)]);
+    memory.take_in([delivery(10, None)], false);
     let counts = memory.counts();
     assert_eq!(
         (counts.pending, counts.discarded_as(Discard::Stopped)),
@@ -101,6 +104,34 @@ fn turns_are_in_the_order_of_arrival_and_full_discards_the_new_one() {
     );
     assert_eq!(counts.pending_bytes, 0);
     adds_up(&counts);
+}
+
+#[test]
+fn without_a_lane_nothing_is_kept() {
+    let memory = Memory::new();
+    memory.limit(1 << 20);
+    memory.take_in([delivery(1, None)], false);
+    let counts = memory.counts();
+    assert_eq!(
+        (counts.pending, counts.discarded_as(Discard::Stopped)),
+        (0, 1)
+    );
+    adds_up(&counts);
+}
+
+/// The rest of a short disk belongs to what is stored. What goes elsewhere takes nothing of it.
+#[test]
+fn a_short_disk_takes_no_more_of_it() {
+    for (on_disk, taken) in [(true, 1), (false, 3)] {
+        let memory = Memory::new();
+        memory.open(1 << 20, on_disk);
+        memory.take_in([delivery(1, None)], false);
+        memory.take_in([delivery(2, None), delivery(3, None)], true);
+        let counts = memory.counts();
+        let discarded = counts.discarded_as(Discard::Full);
+        assert_eq!((counts.pending, discarded), (taken, 3 - taken), "{on_disk}");
+        adds_up(&counts);
+    }
 }
 
 fn settings() -> LaneSettings {
@@ -162,8 +193,8 @@ async fn an_unknown_outcome_is_the_last_attempt() {
     {
         let what = format!("{key:?} {key_order:?}");
         let memory = Arc::new(Memory::new());
-        memory.open(1 << 20);
-        memory.take_in((0..COUNT).map(|n| delivery(n, key)));
+        memory.open(1 << 20, false);
+        memory.take_in((0..COUNT).map(|n| delivery(n, key)), false);
         let script = "seed 5; unknown 10%; reject 10%; retry 20%".parse();
         let script = script.unwrap_or_else(|e| panic!("{e}"));
         let faulty = Faulty::in_memory(script, key_order, None);
@@ -200,12 +231,15 @@ async fn an_unknown_outcome_is_the_last_attempt() {
 #[tokio::test]
 async fn what_is_dropped_or_over_its_time_is_counted() {
     let memory = Arc::new(Memory::new());
-    memory.open(1 << 20);
+    memory.open(1 << 20, false);
     let mut late = delivery(0, None);
     let mut message = Message::clone(&late.message);
     message.envelope.expires_at = Some(Wall(1));
     late.message = Arc::new(message);
-    memory.take_in([late, delivery(1, Some("k")), delivery(2, Some("k"))]);
+    memory.take_in(
+        [late, delivery(1, Some("k")), delivery(2, Some("k"))],
+        false,
+    );
     let script = "retry".parse().unwrap_or_else(|e| panic!("{e}"));
     let faulty = Faulty::in_memory(script, KeyOrder::OneAtATime, None);
     let mut lane = lane(&memory, &faulty);
@@ -218,7 +252,7 @@ async fn what_is_dropped_or_over_its_time_is_counted() {
     lane.wait_for(|view| view.pending == 0).await;
     // It goes on with what comes after.
     faulty.follow("confirm".parse().unwrap_or_else(|e| panic!("{e}")));
-    memory.take_in([delivery(3, Some("k"))]);
+    memory.take_in([delivery(3, Some("k"))], false);
     lane.wait_for(|view| view.counts.delivered == 1).await;
     lane.stop(Duration::from_secs(10)).await;
     let counts = memory.counts();

@@ -241,6 +241,48 @@ fn a_full_memory_refuses_nobody_and_a_kill_leaves_no_trace() {
     verified(&gateway);
 }
 
+/// Promise 14 with promise 6: where one hangs, the other has all at once, in order, of both kinds.
+#[test]
+fn a_hanging_destination_keeps_nothing_from_a_healthy_one() {
+    const COUNT: u64 = 30;
+    // The hanging one comes first in the plan.
+    let turned = |route: &str| {
+        let turned = route.replace("to = [\"inbox\", \"hook\"]", "to = [\"hook\", \"inbox\"]");
+        turned.replace(
+            "to = [\"inbox\", { destination = \"hook\", guarantee = \"at_most_once\" }]",
+            "to = [{ destination = \"hook\", guarantee = \"at_most_once\" }, \"inbox\"]",
+        )
+    };
+    let routes = turned(ONCE) + &turned(MIXED);
+    assert_eq!(routes.matches("\"inbox\"]").count(), 2);
+    let settings = hook("hang", "timeout = \"60s\"\nmemory = \"8KiB\"") + &routes;
+    let gateway = started(&settings);
+    let (mut once, mut mixed) = (Vec::new(), Vec::new());
+    for n in 0..COUNT {
+        let (a, b) = (format!("once-{n}"), format!("mixed-{n}"));
+        taken(&gateway, "once/a", Some(&a), "x");
+        taken(&gateway, "mixed/a", Some(&b), "x");
+        once.push(a);
+        mixed.push(b);
+    }
+    // Long before an attempt at the other one ends.
+    assert_eq!(emptied(&gateway, "inbox")["delivered"], COUNT);
+    wait_until(PATIENCE, "what is stored is delivered", || {
+        lane(&gateway, "inbox")["delivered"] == COUNT
+    });
+    let ids = stream_ids(&gateway, "inbox");
+    let of = |kind: &str| {
+        let ids = ids.iter().filter(|id| id.starts_with(kind));
+        ids.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!((of("once"), of("mixed")), (once, mixed));
+    let of_hook = memory(&gateway, "hook");
+    assert_eq!(of_hook["planned"], 2 * COUNT, "{of_hook}");
+    assert_eq!(of_hook["delivered"], 0, "{of_hook}");
+    assert!(of_hook["pending"].as_u64() > Some(0), "{of_hook}");
+    assert!(of_hook["discarded"]["full"].as_u64() > Some(0), "{of_hook}");
+}
+
 #[test]
 fn delivered_waits_for_a_hanging_destination_unless_it_is_at_most_once() {
     let both = "[[routes]]\nname = \"both\"\ntopic = \"both/#\"\nack = \"delivered\"\n\
@@ -260,6 +302,18 @@ fn delivered_waits_for_a_hanging_destination_unless_it_is_at_most_once() {
     assert_eq!(told["type"], "urn:causeway:problem:outcome-pending");
     assert_eq!(told["state"], "stored");
     assert_eq!(told["targets"][1]["state"], "stored");
+    // The healthy one has it, and what comes behind it, while the other hangs.
+    let behind = publish(&gateway, "both/a", Some("behind"), "x");
+    assert_eq!(behind.status, 504, "{behind}");
+    for id in ["b", "behind"] {
+        wait_until(PATIENCE, "the healthy one is settled", || {
+            let found = found(&gateway, &format!("?id={id}&topic=both/a"));
+            let targets = found.json().expect("JSON")["targets"].clone();
+            assert_eq!(targets[1]["state"], "stored", "{targets}");
+            targets[0]["state"] == "delivered"
+        });
+    }
+    assert_eq!(stream_ids(&gateway, "inbox"), ["m", "b", "behind"]);
 
     gateway.configure(&settings("confirm"));
     let output = gateway.run(&["reload"]);

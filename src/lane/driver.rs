@@ -38,6 +38,7 @@ const BURIAL_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Parts<F, D> {
     pub name: Arc<str>,
     pub settings: LaneSettings,
+    /// Not this lane's alone where its destination has a second one: it outlives this driver.
     pub egress: Arc<Egress>,
     pub feed: Arc<F>,
     pub dead_letters: Arc<D>,

@@ -6,10 +6,10 @@ use super::state::{LaneState, Shared};
 use super::{DOOR_LANE, Handle, SettleGroup, SinkMarks};
 use crate::clock::Wall;
 use crate::lane::{self, Feed, FeedError, Fresh, Mode, Room};
+use crate::log::{RECORD_HEADER_BYTES, StoredRecord};
 use crate::message::{
     Delivery, DeliveryId, Epoch, LaneId, Message, Ordinal, Position, Settlement, record,
 };
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -132,27 +132,20 @@ impl LaneFeed {
     fn read_run(&self, wanted: &[DeliveryId], max_bytes: usize) -> io::Result<Vec<Delivery>> {
         let mut positions: Vec<Position> = wanted.iter().map(|at| at.position).collect();
         positions.dedup();
-        let records = self.shared.reader.read_many(&positions, max_bytes)?;
-        let mut messages = HashMap::new();
-        for stored in records {
-            let (message, print) = record::decode(&stored.body).map_err(io::Error::other)?;
-            let source = Source {
-                accepted: stored.wall,
-                epoch: stored.epoch,
-                identity: print.map(|print| print.key),
-                size_bytes: (stored.body.len() + crate::log::RECORD_HEADER_BYTES) as u32,
-                message: Arc::new(message),
-            };
-            messages.insert(stored.position, source);
-        }
+        let mut records = self
+            .shared
+            .reader
+            .read_many(&positions, max_bytes)?
+            .into_iter();
         let mut deliveries = Vec::with_capacity(wanted.len());
-        for at in wanted {
-            match messages.get(&at.position) {
-                Some(source) => deliveries.push(self.delivery(*at, source)),
+        for of_one in wanted.chunk_by(|a, b| a.position == b.position) {
+            let source = match records.next() {
+                Some(stored) if stored.position == of_one[0].position => Source::of(stored)?,
                 // Cut off by `max_bytes`: what follows comes with the next call.
                 None if !deliveries.is_empty() => break,
-                None => return Err(missing(*at)),
-            }
+                _ => return Err(missing(of_one[0])),
+            };
+            deliveries.extend(of_one.iter().map(|at| self.delivery(*at, &source)));
         }
         Ok(deliveries)
     }
@@ -196,6 +189,19 @@ struct Source {
     identity: Option<u128>,
     size_bytes: u32,
     message: Arc<Message>,
+}
+
+impl Source {
+    fn of(stored: StoredRecord) -> io::Result<Self> {
+        let (message, print) = record::decode(&stored.body).map_err(io::Error::other)?;
+        Ok(Self {
+            accepted: stored.wall,
+            epoch: stored.epoch,
+            identity: print.map(|print| print.key),
+            size_bytes: (stored.body.len() + RECORD_HEADER_BYTES) as u32,
+            message: Arc::new(message),
+        })
+    }
 }
 
 impl Feed for LaneFeed {

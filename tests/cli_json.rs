@@ -24,6 +24,12 @@ type = "stream"
 name = "all"
 topic = "all/#"
 to = ["inbox"]
+
+[[routes]]
+name = "once"
+topic = "once"
+guarantee = "at_most_once"
+to = ["inbox"]
 "#;
 
 const HUNG: &str = r#"

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod at_most_once;
 mod bad_folder;
 mod bad_topics;
 mod brokers;

@@ -34,6 +34,12 @@ topic = "all/#"
 to = ["inbox"]
 
 [[routes]]
+name = "once"
+topic = "once/#"
+guarantee = "at_most_once"
+to = ["inbox"]
+
+[[routes]]
 name = "odd"
 topic = "odd"
 when = "payload.n > 1"

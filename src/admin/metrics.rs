@@ -6,7 +6,7 @@ mod tests;
 
 use super::status::{
     ConfigStatus, DedupStatus, GrpcStatus, HttpStatus, JournalStatus, LaneState, LaneStatus,
-    ProcessStatus, Status, StreamStatus, Times,
+    MemoryStatus, ProcessStatus, Status, StreamStatus, Times,
 };
 use crate::clock::Wall;
 use crate::histogram::Observed;
@@ -49,6 +49,7 @@ pub fn render(status: &Status) -> String {
         skips.sample(&[("route", route)], count);
     }
     lanes(&mut page, &status.lanes);
+    memories(&mut page, &status.lanes);
     streams(&mut page, &status.streams);
     http(&mut page, &status.http);
     grpc(&mut page, &status.grpc);
@@ -215,6 +216,39 @@ fn dedup(page: &mut Page, dedup: &DedupStatus) {
         help,
         dedup.true_window_seconds,
     );
+}
+
+/// Of the destinations that at_most_once targets lead to.
+fn memories(page: &mut Page, lanes: &[LaneStatus]) {
+    let memories = lanes.iter().filter_map(LaneStatus::memory_named);
+    let memories: Vec<(&str, &MemoryStatus)> = memories.collect();
+    let mut of_each = |name: &str, kind, help, value: fn(&MemoryStatus) -> u64| {
+        let mut family = page.family(name, kind, help);
+        for (lane, memory) in &memories {
+            family.sample(&[("lane", lane)], value(memory));
+        }
+    };
+    let help = "Deliveries of at_most_once targets: delivered + discarded + pending.";
+    of_each("causeway_memory_planned_total", "counter", help, |m| {
+        m.planned
+    });
+    let help = "Of these, those that the destination confirmed.";
+    of_each("causeway_memory_delivered_total", "counter", help, |m| {
+        m.delivered
+    });
+    let help = "Of these, those that are in memory.";
+    of_each("causeway_memory_pending", "gauge", help, |m| m.pending);
+    let help = "What they take in memory.";
+    of_each("causeway_memory_bytes", "gauge", help, |m| m.bytes);
+    let help = "The limit of that.";
+    of_each("causeway_memory_max_bytes", "gauge", help, |m| m.max_bytes);
+    let help = "Of these, those that were given up, by reason.";
+    let mut discarded = page.family("causeway_memory_discarded_total", "counter", help);
+    for (lane, memory) in &memories {
+        for (reason, count) in &memory.discarded {
+            discarded.sample(&[("lane", lane), ("reason", reason)], count);
+        }
+    }
 }
 
 fn lanes(page: &mut Page, lanes: &[LaneStatus]) {

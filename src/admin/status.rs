@@ -154,8 +154,27 @@ pub struct LaneStatus {
     pub dead_letter_bytes: u64,
     pub dead_letter_max_bytes: u64,
     pub last_error: Option<String>,
+    /// Of at_most_once deliveries, where some target asked for them.
+    #[serde(default)]
+    pub memory: Option<MemoryStatus>,
     #[serde(skip)]
     pub times: LaneTimes,
+}
+
+/// Deliveries that live in memory, since the start: planned = delivered + discarded + pending.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    pub state: String,
+    /// Why it stopped, or why its circuit is open.
+    pub stopped_by: Option<String>,
+    pub planned: u64,
+    pub delivered: u64,
+    /// By reason.
+    pub discarded: BTreeMap<String, u64>,
+    pub pending: u64,
+    pub bytes: u64,
+    pub max_bytes: u64,
+    pub last_error: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -253,6 +272,11 @@ impl Status {
 
 impl LaneStatus {
     #[must_use]
+    pub fn memory_named(&self) -> Option<(&str, &MemoryStatus)> {
+        Some((&self.name, self.memory.as_ref()?))
+    }
+
+    #[must_use]
     pub fn discarded_sum(&self) -> u64 {
         self.discarded.values().sum()
     }
@@ -318,6 +342,16 @@ pub(crate) fn sample() -> Status {
         dead_letter_bytes: 512,
         dead_letter_max_bytes: 1 << 28,
         last_error: Some("refused by \"inbox\"".into()),
+        memory: (dropped == 0).then(|| MemoryStatus {
+            state: "running".into(),
+            planned: 9,
+            delivered: 5,
+            discarded: [("full".to_owned(), 1), ("unknown".to_owned(), 1)].into(),
+            pending: 2,
+            bytes: 2_048,
+            max_bytes: 16 << 20,
+            ..MemoryStatus::default()
+        }),
         times: LaneTimes::default(),
     };
     Status {

@@ -288,6 +288,7 @@ fn write_outcome<M: SerializeMap>(map: &mut M, became: &Became) -> Result<(), M:
             map.serialize_entry("outcome", outcome)?;
             map.serialize_entry("position", &position.0)
         }
+        Became::Received => map.serialize_entry("outcome", "received"),
         Became::Dropped => map.serialize_entry("outcome", "dropped"),
         Became::Refused(refusal) => {
             map.serialize_entry("outcome", "refused")?;
@@ -400,6 +401,7 @@ mod tests {
         for (became, members) in [
             (stored(false), json!({"outcome": "stored", "position": 4})),
             (stored(true), json!({"outcome": "duplicate", "position": 4})),
+            (Became::Received, json!({"outcome": "received"})),
             (Became::Dropped, json!({"outcome": "dropped"})),
             (
                 Became::Refused(refusal.clone()),

@@ -1,7 +1,7 @@
 //! A status as people read it.
 
 use super::text::{GREEN, RED, YELLOW, escaped, paint};
-use crate::admin::status::{ConfigStatus, LaneState, LaneStatus, Status};
+use crate::admin::status::{ConfigStatus, LaneState, LaneStatus, MemoryStatus, Status};
 use std::fmt::Write;
 
 /// The first line says whether all is well; a line a lane follows.
@@ -114,6 +114,35 @@ fn lanes(out: &mut String, lanes: &[LaneStatus], colour: bool) {
         if let Some(seconds) = lane.next_try_seconds.filter(|_| waits) {
             line(out, format_args!("  next try in {seconds:.1} s"));
         }
+        if let Some(memory) = &lane.memory {
+            in_memory(out, memory);
+        }
+    }
+}
+
+/// What is at_most_once has no columns: it owes nothing, and few have it.
+fn in_memory(out: &mut String, memory: &MemoryStatus) {
+    let reasons = memory.discarded.iter().filter(|(_, count)| **count > 0);
+    let reasons: Vec<_> = reasons
+        .map(|(why, count)| format!("{count} {why}"))
+        .collect();
+    let discarded = match reasons.is_empty() {
+        true => "0".to_owned(),
+        false => reasons.join(", "),
+    };
+    line(
+        out,
+        format_args!(
+            "  at_most_once: {}, {} pending ({} of {}), {} delivered, discarded: {discarded}",
+            memory.state,
+            memory.pending,
+            bytes(memory.bytes),
+            bytes(memory.max_bytes),
+            memory.delivered
+        ),
+    );
+    for why in memory.stopped_by.iter().chain(&memory.last_error) {
+        line(out, format_args!("    {}", escaped(why)));
     }
 }
 
@@ -212,6 +241,7 @@ mod tests {
              LANE       STATE     PENDING     OWED   LAG  DELIVERED  DEAD  DISCARDED  RETRIES\n\
              inbox      running         3  4.0 KiB  1.5s         14     2          1        6\n\
              \x20 refused by \"inbox\"\n\
+             \x20 at_most_once: running, 2 pending (2.0 KiB of 16.0 MiB), 5 delivered, discarded: 1 full, 1 unknown\n\
              old \"one\"  orphaned        3  4.0 KiB  1.5s         14     2          6        6\n\
              \x20 gone\\u{1b}[2J\n"
         );

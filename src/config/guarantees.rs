@@ -345,20 +345,6 @@ pub fn judge(source: Source, journal: Journal, sink: Sink, asked: Asked) -> Verd
     verdict
 }
 
-/// Whether this version has all that it takes.
-#[must_use]
-pub const fn is_built_in(
-    source: Source,
-    journal: Journal,
-    sink: Sink,
-    guarantee: Guarantee,
-) -> bool {
-    source.is_built_in()
-        && journal.is_built_in()
-        && sink.is_built_in()
-        && !matches!(guarantee, Guarantee::AtMostOnce)
-}
-
 /// What lies in a journal of one gateway is all that this version writes.
 #[must_use]
 pub fn refusals(sink: Sink, asked: Asked) -> Vec<Refused> {

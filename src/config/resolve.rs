@@ -169,6 +169,7 @@ impl<'a> Context<'a> {
         let (own, defaults) = (&raw.policies, &self.raw.defaults);
         let lane = LaneSettings {
             backlog_bytes: own.backlog_bytes.or(defaults.backlog_bytes)?,
+            memory_bytes: own.memory_bytes.or(defaults.memory_bytes)?,
             timeout: own.timeout.or(defaults.timeout)?,
             retry: self.retry(&raw.path, own)?,
             dead_letters_max_bytes: own

@@ -107,6 +107,8 @@ pub struct Retention {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaneSettings {
     pub backlog_bytes: u64,
+    /// What at_most_once deliveries may take in memory.
+    pub memory_bytes: u64,
     /// One attempt.
     pub timeout: Duration,
     pub retry: Retry,

@@ -81,6 +81,11 @@ impl<T: Send + 'static> Group<T> {
                     });
                     submissions.push(submission);
                 }
+                Ok(Prepared::InMemory(taken)) => {
+                    let result = Ok(door.take_in_memory(*taken));
+                    door.told(called_micros, span, &result);
+                    self.done.push_back((tag, result));
+                }
                 Ok(Prepared::Forgotten(envelope)) => {
                     let result = Ok(door.forgotten(*envelope));
                     door.told(called_micros, span, &result);

@@ -8,6 +8,7 @@ mod generation;
 mod group;
 pub mod identity;
 pub mod limits;
+mod memory;
 mod rules;
 pub mod taps;
 
@@ -52,14 +53,22 @@ pub enum Awaited {
 /// An envelope that went through the door.
 enum Handed {
     Over(Waiting),
-    /// Nothing is kept of it.
-    Forgotten(Box<Published>),
+    /// Nothing of it is journalled.
+    Taken(Box<Published>),
 }
 
 /// What is to be done with an envelope that may come in.
 enum Prepared {
     Submission(Submission),
+    /// All its targets are at_most_once.
+    InMemory(Box<InMemory>),
     Forgotten(Box<Envelope>),
+}
+
+/// A message that is not journalled, and what its delivery ids are made of.
+struct InMemory {
+    message: Arc<Message>,
+    identity: Option<u128>,
 }
 
 /// It goes no further.
@@ -123,7 +132,7 @@ impl Door {
         async move {
             let result = match handed {
                 Ok(Handed::Over(waiting)) => self.published(waiting, &mut span).await,
-                Ok(Handed::Forgotten(published)) => Ok(*published),
+                Ok(Handed::Taken(published)) => Ok(*published),
                 Err(refusal) => Err(refusal),
             };
             self.told(called_micros, span, &result);
@@ -150,7 +159,10 @@ impl Door {
             Ok(Prepared::Submission(submission)) => submission,
             Ok(Prepared::Forgotten(envelope)) => {
                 drop(running);
-                return Ok(Handed::Forgotten(Box::new(self.forgotten(*envelope))));
+                return Ok(Handed::Taken(Box::new(self.forgotten(*envelope))));
+            }
+            Ok(Prepared::InMemory(taken)) => {
+                return Ok(Handed::Taken(Box::new(self.take_in_memory(*taken))));
             }
             Err(refused) => {
                 drop(running);
@@ -198,6 +210,9 @@ impl Door {
         };
         envelope.id = id;
         Ok(match routed {
+            Routed::To(planned) if planned.plan.is_in_memory() => {
+                Prepared::InMemory(Box::new(self.in_memory(envelope, planned, scope)))
+            }
             Routed::To(planned) => {
                 let mut submission = self.submission(envelope, planned, scope);
                 submission.chain = chain;
@@ -252,16 +267,21 @@ impl Door {
         let (position, plan) = (accepted.position, &message.plan);
         let targets = accepted.original.clone();
         let targets = targets.unwrap_or_else(|| planned_targets(message));
-        let words = self.outcome(position, &targets, plan.ack_timeout).await;
+        let states = self.journal.shared().target_states(position, &targets);
+        // What lives in memory isn't awaited: nobody will say what became of it.
+        let is_awaited = |at: &usize| states[*at].state != DeliveryState::Received;
+        let awaited: Vec<usize> = (0..targets.len()).filter(is_awaited).collect();
+        let lanes: Vec<_> = awaited.iter().map(|at| (*at, targets[*at].1)).collect();
+        let words = self.outcome(position, &lanes, plan.ack_timeout).await;
         let outcome = match words {
             Some(_) => Awaited::Settled,
             None => Awaited::Pending,
         };
         let shared = self.journal.shared();
         let mut targets = shared.target_states(position, &targets);
-        for (target, state) in targets.iter_mut().zip(words.unwrap_or_default()) {
+        for (at, state) in awaited.into_iter().zip(words.unwrap_or_default()) {
             // Heard from the lane: the journal has it a moment later.
-            target.state = state;
+            targets[at].state = state;
         }
         self.taken(message, &accepted, targets.into(), outcome)
     }
@@ -397,22 +417,22 @@ impl Door {
         identity_key(hasher, principal, topic, id, scope)
     }
 
-    /// Waits until everything is settled, and says how; `None` if the time is over first, or the
+    /// Waits until these ordinals are settled, and says how; `None` if the time is over first, or the
     /// gateway stops: then it must be answered while there are connections.
     async fn outcome(
         &self,
         position: Position,
-        targets: &[(RouteId, LaneId)],
+        targets: &[(usize, LaneId)],
         ack_timeout: Duration,
     ) -> Option<Vec<DeliveryState>> {
         let shared = self.journal.shared();
-        let at = |ordinal| DeliveryId::new(position.0, ordinal as u16);
-        let all = (0..targets.len()).map(at).collect();
+        let at = |ordinal: usize| DeliveryId::new(position.0, ordinal as u16);
+        let all = targets.iter().map(|(ordinal, _)| at(*ordinal)).collect();
         let waiting = shared.waiters.register(position, all);
-        for (ordinal, (_, lane)) in targets.iter().enumerate() {
-            let state = shared.state_of(at(ordinal), *lane);
+        for (ordinal, lane) in targets {
+            let state = shared.state_of(at(*ordinal), *lane);
             if state != DeliveryState::Stored {
-                waiting.already_settled(at(ordinal), state);
+                waiting.already_settled(at(*ordinal), state);
             }
         }
         tokio::select! {

@@ -75,6 +75,8 @@ pub enum Became {
         position: Position,
         duplicate: bool,
     },
+    /// It was not journalled: all its targets are at_most_once.
+    Received,
     /// `[unrouted] action = "drop"`: taken, and nothing is kept of it.
     Dropped,
     Refused(Refusal),

@@ -9,6 +9,7 @@ pub mod faulty;
 mod names;
 mod rabbitmq;
 pub mod stream;
+mod users;
 mod verdict;
 mod webhook;
 
@@ -25,6 +26,7 @@ use crate::message::{Delivery, Position};
 use faulty::Faulty;
 use std::time::Duration;
 use stream::StreamDestination;
+use users::Users;
 
 /// Every kind of destination that is built in.
 pub enum Egress {
@@ -65,10 +67,28 @@ impl Egress {
         }
     }
 
-    /// At the end of its lane, in bounded time.
-    pub async fn close(&self) {
-        if let Self::Rabbitmq(rabbitmq) = self {
+    /// At the start of a lane that delivers to it: there may be two, and a new one begins while an old one ends.
+    pub fn enter(&self) {
+        if let Some(users) = self.users() {
+            users.enter();
+        }
+    }
+
+    /// At the end of a lane: the last one closes it, in bounded time.
+    pub async fn leave(&self) {
+        if let Some(users) = self.users()
+            && users.leave()
+            && let Self::Rabbitmq(rabbitmq) = self
+        {
             rabbitmq.close().await;
+        }
+    }
+
+    /// Of a destination that is to be closed.
+    const fn users(&self) -> Option<&Users> {
+        match self {
+            Self::Rabbitmq(rabbitmq) => Some(rabbitmq.users()),
+            _ => None,
         }
     }
 

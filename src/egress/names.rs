@@ -42,7 +42,7 @@ impl NameBook {
     pub fn of(&self, delivery: &Delivery, destination: &str) -> DeliveryNames {
         let envelope = &delivery.message.envelope;
         let was = envelope.redrive_names();
-        let made = || generated_id(self.journal, delivery.epoch, delivery.at.position);
+        let made = || generated_id(self.journal, delivery.epoch, delivery.position());
         let id = match (was, envelope.id.as_str()) {
             (Some(was), _) => was.id.clone(),
             (None, Some(given)) => given.to_owned(),

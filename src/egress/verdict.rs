@@ -15,7 +15,8 @@ pub enum Verdict {
     },
     /// Not applied, and never will be.
     Reject { reason: Arc<str> },
-    /// Nobody knows whether it was applied: it is sent again with the same delivery id.
+    /// Nobody knows whether it was applied: it is sent again with the same delivery id, or, if it is
+    /// at_most_once, never.
     Unknown { reason: Arc<str> },
     /// Not applied, and the destination takes nothing until something is mended: credentials, a
     /// missing exchange. The lane stops, and tries one now and then to see whether it is.
@@ -94,6 +95,12 @@ impl Verdict {
 }
 
 /// How a destination keeps the order of a key.
+///
+/// Two lanes call a destination that has at_most_once targets, too, each from a task of its own: all of
+/// this holds of the calls of one lane, and of a key's deliveries in different lanes no order is asked.
+/// So a destination takes calls of another lane at any moment between. What it holds back for a key that
+/// failed in one lane it may hold back in the other, if it says `Retry` of that: `Unknown` would be the
+/// other's last word on what is at_most_once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyOrder {
     /// It keeps none among what is sent at once: at most one delivery of a key is unconfirmed.
@@ -108,6 +115,10 @@ pub enum KeyOrder {
     /// neither applied nor rejected it applies none of the later ones in calls that began before it
     /// returned that verdict, and says `Retry` or `Unknown` of them, too. A reject holds nothing.
     /// What of a strict lane is sent is one batch at a time, as with `PrefixPerKey`.
+    ///
+    /// First polls of different lanes' calls may meet: each hands its batch over as one, under a lock
+    /// of the destination's own that nobody waits under. A call's own failures bar what follows it in
+    /// its lane until it returns, whatever the other lane's calls come to meanwhile.
     Pipelined,
 }
 

@@ -1,5 +1,9 @@
 //! The lanes of all destinations: started, kept, changed by reloads, stopped.
 
+mod memory;
+
+pub use memory::MemoryLane;
+
 use super::open::{OpenDestination, modes_of, tune};
 use crate::admin::LaneOrder;
 use crate::clock::Clock;
@@ -50,6 +54,14 @@ pub struct Lane {
     egress: Arc<Egress>,
     dead_letters: Arc<DeadLetterLog>,
     letters: LetterCounts,
+    /// Once at_most_once targets led to it.
+    memory: Mutex<Option<MemoryLane>>,
+}
+
+/// Places for a command in a destination's lanes; none in one that has ended.
+pub struct Seats {
+    own: Option<Seat>,
+    memory: Option<Seat>,
 }
 
 /// Of dead letters, since the start.
@@ -140,7 +152,12 @@ impl Lanes {
     /// Starts a lane, in the place of one that has ended if there is one. Called inside the runtime.
     pub fn open(&self, destination: OpenDestination) -> Option<Arc<Lane>> {
         let name = destination.name.to_string();
+        let mut destination = destination;
+        let memory = destination.memory.take();
         let lane = Arc::new(start(destination, &self.journal, &self.clock, &self.spans)?);
+        if let Some(memory) = memory {
+            self.open_memory(&name, &lane, memory);
+        }
         self.write().insert(name, Arc::clone(&lane));
         Some(lane)
     }
@@ -171,8 +188,16 @@ impl Lanes {
         let mut stopping = JoinSet::new();
         for (_, lane) in self.all() {
             stopping.spawn(lane.handle.clone().stop(drain));
+            if let Some(memory) = lane.in_memory() {
+                stopping.spawn(memory.handle.clone().stop(drain));
+            }
         }
         while stopping.join_next().await.is_some() {}
+        for (name, lane) in self.all() {
+            if let Some(memory) = lane.in_memory() {
+                memory.forget(&name);
+            }
+        }
         let housekeeping = self.housekeeping().take();
         if let Some(task) = housekeeping {
             task.abort();
@@ -224,6 +249,7 @@ fn start(
         egress,
         dead_letters: destination.dead_letters,
         letters: LetterCounts::default(),
+        memory: Mutex::default(),
     })
 }
 
@@ -261,6 +287,9 @@ impl Lane {
 
     /// Dead-letters or discards what is owed before `until`.
     pub async fn drop_all(&self, discard: bool, until: Position) -> Result<(), String> {
+        if let Some(lane) = self.in_memory() {
+            lane.drop_all().await;
+        }
         let sent = self.handle.send(Command::Drop { discard, until }).await;
         sent.map_err(|e| e.to_string())
     }
@@ -294,6 +323,9 @@ impl Lane {
                 return skipped.map(Some).map_err(|e| e.to_string());
             }
         };
+        if let Some(lane) = self.in_memory() {
+            lane.obey(&command).await;
+        }
         self.handle.send(command).await.map_err(ended)?;
         Ok(None)
     }
@@ -301,6 +333,10 @@ impl Lane {
     /// Ends its task without time to settle anything. What it settled is in the journal's queue.
     pub async fn end(&self) {
         self.handle.clone().stop(Duration::ZERO).await;
+        if let Some(lane) = self.in_memory() {
+            lane.handle.clone().stop(Duration::ZERO).await;
+            lane.forget(&self.state.name);
+        }
     }
 
     /// Its task: nothing is tried any more, and no command taken.
@@ -322,6 +358,7 @@ impl Lane {
             changes,
             egress: Egress::Nowhere,
             dead_letters: Arc::clone(&self.dead_letters),
+            memory: None,
         }
     }
 
@@ -329,25 +366,28 @@ impl Lane {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a destination in the file says of the lane itself. Its task is told from the seat; a
+    /// What a destination in the file says of its lanes. Their tasks are told from the seats; a
     /// lane that has ended has none, and goes by this at the next start.
-    pub fn tune(
-        &self,
-        destination: &Destination,
-        words: HashMap<RouteId, OnReject>,
-        seat: Option<Seat>,
-    ) {
+    pub fn tune(&self, destination: &Destination, words: HashMap<RouteId, OnReject>, seats: Seats) {
         let backlog = destination.lane.backlog_bytes;
         self.state.backlog_bytes.store(backlog, Ordering::Relaxed);
         let mut settings = self.settings();
         tune(&mut settings, destination, &self.egress, words);
-        if let Some(seat) = seat {
+        if let Some(seat) = seats.own {
             seat.send(Command::Tune(Box::new(settings.clone())));
         }
+        drop(settings);
+        self.tune_memory(destination, seats.memory);
     }
 
-    pub async fn seat(&self) -> Result<Seat, LaneEnded> {
-        self.handle.seat().await
+    /// A place for a command in each of its lanes that hasn't ended.
+    pub async fn seats(&self) -> Seats {
+        let memory = match self.in_memory() {
+            Some(lane) => lane.seat().await,
+            None => None,
+        };
+        let own = self.handle.seat().await.ok();
+        Seats { own, memory }
     }
 
     /// What a destination in the file says of its sinks. Blocks: it waits for writes that go on.
@@ -450,14 +490,23 @@ async fn housekeep(lanes: Arc<Lanes>) {
     let mut tick = tokio::time::interval(HOUSEKEEP_EVERY);
     loop {
         tick.tick().await;
-        let lanes = Arc::clone(&lanes);
+        let of_round = Arc::clone(&lanes);
         let round = tokio::task::spawn_blocking(move || {
-            for (_, lane) in lanes.all() {
+            let all = of_round.all().into_iter();
+            let groups = all.filter_map(|(_, lane)| {
                 lane.housekeep();
-            }
+                lane.mark_behind()
+            });
+            groups.collect::<Vec<_>>()
         });
-        if let Err(e) = round.await {
-            tracing::error!("housekeeping of lanes: {e}");
+        match round.await {
+            Ok(groups) => {
+                for group in groups {
+                    // A journal that has failed keeps its marks.
+                    let _ = lanes.journal.settle(group).await;
+                }
+            }
+            Err(e) => tracing::error!("housekeeping of lanes: {e}"),
         }
     }
 }

@@ -5,7 +5,7 @@ mod lane_settings;
 mod options;
 mod sinks;
 
-pub use lane_settings::{lane_settings, on_reject_of, tune};
+pub use lane_settings::{lane_settings, on_reject_of, open_memory, tune};
 pub use options::{rabbitmq_options, webhook_options};
 #[cfg(feature = "faults")]
 pub use sinks::script_of;
@@ -64,6 +64,14 @@ pub struct OpenDestination {
     pub changes: Vec<(Mode, Position)>,
     pub egress: Egress,
     pub dead_letters: Arc<DeadLetterLog>,
+    /// At_most_once targets lead to it.
+    pub memory: Option<OpenMemory>,
+}
+
+/// What a destination's second lane is started with.
+pub struct OpenMemory {
+    pub lane: LaneSettings,
+    pub max_bytes: u64,
 }
 
 /// Tells how many of the journal's records it has read.
@@ -218,9 +226,17 @@ fn intern(settings: &Settings, journal: &mut Journal) -> routing::Catalog {
         .iter()
         .map(|r| (r.name.clone(), journal.intern_route(&r.name)))
         .collect();
+    let memory_lanes = routing::in_memory(&settings.routes)
+        .into_iter()
+        .map(|name| {
+            let lane = journal.intern_lane(&journal::memory_lane(name));
+            (name.to_owned(), lane)
+        })
+        .collect();
     routing::Catalog {
         routes,
         lanes,
+        memory_lanes,
         unrouted_route: journal::DOOR_ROUTE,
         door_lane: journal::DOOR_LANE,
     }
@@ -261,7 +277,8 @@ fn open_destinations(
 ) -> Result<Vec<OpenDestination>, String> {
     let mut settled = VecDeque::new();
     let mut opened = Vec::new();
-    for lane in journal.shared().lanes() {
+    let durable = |lane: &Arc<journal::LaneState>| lane.memory.is_none();
+    for lane in journal.shared().lanes().into_iter().filter(durable) {
         let spec = settings.destinations.iter().find(|d| d.name == lane.name);
         if spec.is_none() && lane.id != journal::DOOR_LANE && lane.ledger().pending() == 0 {
             continue;
@@ -312,7 +329,12 @@ impl Opener<'_> {
         let (mode, changes) = self.modes(journal, spec.map(|d| d.lane.strict), sink);
         let words = on_reject_of(&self.settings.routes, &lane.name, &self.catalog.routes);
         let backlog = spec.map_or(DOOR_BACKLOG_BYTES, |d| d.lane.backlog_bytes);
+        let id = self.catalog.memory_lanes.get(&lane.name);
+        let memory = id
+            .zip(spec)
+            .map(|(id, spec)| open_memory(*id, spec, &egress));
         Ok(OpenDestination {
+            memory,
             lane: lane_settings(lane.id, spec, mode, &egress, words),
             name: lane.name.as_str().into(),
             backlog_bytes: backlog,

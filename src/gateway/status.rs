@@ -1,7 +1,7 @@
 //! Answers the questions of health and control: what the gateway holds and owes.
 
 use super::dead_letters::DeadLetterDesk;
-use super::lanes::{Lane, Lanes};
+use super::lanes::{Lane, Lanes, MemoryLane};
 use super::news::shortage;
 use super::process::process;
 use super::rehearsal::Rehearsal;
@@ -9,7 +9,7 @@ use super::reload::{Ask, Board};
 use crate::admin::explanation::Explanation;
 use crate::admin::status::{
     DedupStatus, GrpcCalls, GrpcStatus, HttpAnswers, HttpStatus, JournalStatus, LaneState,
-    LaneStatus, LaneTimes, Status, StreamStatus, Times,
+    LaneStatus, LaneTimes, MemoryStatus, Status, StreamStatus, Times,
 };
 use crate::admin::{
     DropError, Dropping, LaneOrder, LaneOrderError, LaneTold, Question, ReloadError,
@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::door::Door;
 use crate::ingress::grpc::{self, Method, OK};
 use crate::ingress::http::Counters;
-use crate::journal::Counts;
+use crate::journal::{Counts, Discard};
 use crate::lane;
 use crate::log::disk::Disk;
 use crate::message::{DiscardReason, Envelope};
@@ -348,6 +348,7 @@ impl StatusDesk {
             dead_letter_bytes: lane.dead_letter_bytes(),
             dead_letter_max_bytes: lane.dead_letters_max_bytes(),
             last_error: view.last_error.map(|e| e.reason.to_string()),
+            memory: lane.in_memory().map(|lane| memory(&lane)),
             times: LaneTimes {
                 delivery: times.delivery.observed(),
                 attempt: times.attempt.observed(),
@@ -360,6 +361,27 @@ impl StatusDesk {
         let accepted = self.door.journal.shared().accepted_at(position);
         let age_ms = accepted.map_or(0, |wall| self.clock.wall().0.saturating_sub(wall.0));
         Duration::from_millis(age_ms).as_secs_f64()
+    }
+}
+
+fn memory(lane: &MemoryLane) -> MemoryStatus {
+    let (counts, view) = (lane.memory.counts(), lane.handle.view());
+    let discarded = Discard::ALL.map(|why| (why.as_str().to_owned(), counts.discarded_as(why)));
+    MemoryStatus {
+        state: view.state.as_str().to_owned(),
+        stopped_by: match view.state {
+            lane::LaneState::Stopped { reason }
+            | lane::LaneState::Open { reason }
+            | lane::LaneState::HalfOpen { reason } => Some(reason.to_string()),
+            _ => None,
+        },
+        planned: counts.planned,
+        delivered: counts.delivered,
+        discarded: discarded.into(),
+        pending: counts.pending,
+        bytes: counts.pending_bytes,
+        max_bytes: lane.memory.max_bytes(),
+        last_error: view.last_error.map(|e| e.reason.to_string()),
     }
 }
 

@@ -17,6 +17,9 @@
 //! ```
 //!
 //! A later record of a lane replaces its flags, sink and barriers.
+//!
+//! A lane is its destination's, and has its name. Where at_most_once targets lead to one it has a second
+//! lane for these, `NAME@memory` (a name has no '@'): that one owes nothing, ever.
 
 use super::modes::LaneModes;
 use crate::message::wire::{Problem, Reader, WireError, put_str, put_u128, put_varint};
@@ -37,10 +40,23 @@ const FLAG_SINK: u8 = 2;
 const FLAG_BARRIERS: u8 = 4;
 const ENTRY_LEAST_BYTES: usize = 3;
 
+const MEMORY: &str = "@memory";
+
+/// The name of the lane of a destination's at_most_once deliveries.
+#[must_use]
+pub fn memory_lane(destination: &str) -> String {
+    format!("{destination}{MEMORY}")
+}
+
+/// The destination of a lane of this name, if it is one of those.
+pub(super) fn destination_of(name: &str) -> Option<&str> {
+    name.strip_suffix(MEMORY)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneEntry {
     pub id: LaneId,
-    /// Its destination's.
+    /// Its destination's, or `memory_lane` of it.
     pub name: Arc<str>,
     pub modes: LaneModes,
     /// The log that it delivers to, once there is one: positions in another one mean nothing.
@@ -242,6 +258,21 @@ impl Catalog {
 }
 
 impl LaneEntry {
+    /// Nothing of it is kept: its deliveries are at_most_once.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        destination_of(&self.name).is_some()
+    }
+
+    /// As people know it.
+    #[must_use]
+    pub fn destination(&self) -> Arc<str> {
+        match destination_of(&self.name) {
+            Some(name) => name.into(),
+            None => Arc::clone(&self.name),
+        }
+    }
+
     /// Appends the entry's record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend([CATALOG_V1, KIND_LANE]);

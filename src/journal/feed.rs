@@ -165,6 +165,7 @@ impl LaneFeed {
         };
         Delivery {
             at,
+            known_as: None,
             accepted: source.accepted,
             epoch: source.epoch,
             identity: source.identity,

@@ -143,6 +143,9 @@ impl Replay {
         let size_bytes = (crate::log::RECORD_HEADER_BYTES + body.len()) as u32;
         self.last_size_bytes = size_bytes;
         for (ordinal, target) in peek.targets.iter().enumerate() {
+            if target.is_in_memory() {
+                continue;
+            }
             let at = DeliveryId {
                 position,
                 ordinal: Ordinal(ordinal as u16),

@@ -2,10 +2,11 @@
 //!
 //! Only the journal's thread changes ledgers, catalog and shapes; the others look.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, LaneEntry, destination_of};
 use super::fingerprint::Hasher;
 use super::inbox::Inbox;
 use super::ledger::LaneLedger;
+use super::memory::Memory;
 use super::shapes::Shapes;
 use super::times::AcceptTimes;
 use super::waiters::Waiters;
@@ -37,6 +38,8 @@ pub struct Shared {
     /// Ids of positions below this are no longer in the window (exactly-once ones apart).
     ids_from: AtomicU64,
     running_ms: AtomicU64,
+    /// Messages of this run that were not journalled.
+    in_memory: AtomicU64,
     /// Ranges of positions whose records left the log, for the journal's thread.
     forgotten: Mutex<Vec<(Position, Position)>>,
 }
@@ -46,6 +49,8 @@ pub struct LaneState {
     pub id: LaneId,
     pub name: String,
     ledger: Mutex<LaneLedger>,
+    /// Of a lane of at_most_once deliveries: what it has. Its ledger and inbox stay empty.
+    pub memory: Option<Arc<Memory>>,
     pub inbox: Inbox,
     pub backlog_bytes: AtomicU64,
     /// What the lane's sink takes without more of the disk, told by the sink. It is endless while no
@@ -102,6 +107,7 @@ impl Shared {
             space: AtomicU8::new(0),
             ids_from: AtomicU64::new(0),
             running_ms: AtomicU64::new(0),
+            in_memory: AtomicU64::new(0),
             forgotten: Mutex::default(),
         }
     }
@@ -158,6 +164,7 @@ impl Shared {
             id: LaneId(lanes.len() as u32),
             name: name.to_owned(),
             ledger: Mutex::new(ledger),
+            memory: destination_of(name).map(|_| Arc::default()),
             inbox: Inbox::new(),
             backlog_bytes: AtomicU64::new(u64::MAX),
             sink_room: Arc::new(AtomicU64::new(u64::MAX)),
@@ -190,6 +197,12 @@ impl Shared {
             2 => Space::DiskShort,
             _ => Space::DiskFull,
         }
+    }
+
+    /// What is free on the disk belongs to what is stored already.
+    #[must_use]
+    pub fn is_disk_short(&self) -> bool {
+        matches!(self.space(), Space::DiskShort | Space::DiskFull)
     }
 
     pub fn set_space(&self, space: Space) {
@@ -238,12 +251,22 @@ impl Shared {
         )
     }
 
+    /// What the next message that isn't journalled has in place of a position.
+    #[must_use]
+    pub fn number_in_memory(&self) -> Position {
+        let number = self.in_memory.fetch_add(1, Ordering::Relaxed);
+        Position(Position::IN_MEMORY.0 + number)
+    }
+
     /// The state of one delivery whose envelope is known. What was diverted is in the door's ledger.
     #[must_use]
     pub fn state_of(&self, at: DeliveryId, lane: LaneId) -> DeliveryState {
         let of = |lane| {
             self.lane(lane)
-                .map_or(DeliveryState::Unknown, |l| l.ledger().state(at))
+                .map_or(DeliveryState::Unknown, |l| match l.memory {
+                    Some(_) => DeliveryState::Received,
+                    None => l.ledger().state(at),
+                })
         };
         match of(super::DOOR_LANE) {
             // The default: the door's ledger doesn't know it.
@@ -289,11 +312,14 @@ fn target_state(
     state: DeliveryState,
 ) -> TargetState {
     let route = names.route(route).map(|route| Arc::clone(&route.name));
-    let destination = names.lane(lane).map(|lane| Arc::clone(&lane.name));
+    let lane = names.lane(lane);
     TargetState {
         route: route.unwrap_or_default(),
-        destination: destination.unwrap_or_default(),
-        state,
+        destination: lane.map(LaneEntry::destination).unwrap_or_default(),
+        state: match lane {
+            Some(lane) if lane.is_memory() => DeliveryState::Received,
+            _ => state,
+        },
     }
 }
 

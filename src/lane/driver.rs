@@ -38,6 +38,7 @@ const BURIAL_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Parts<F, D> {
     pub name: Arc<str>,
     pub settings: LaneSettings,
+    /// Not this lane's alone where its destination has a second one: it outlives this driver.
     pub egress: Arc<Egress>,
     pub feed: Arc<F>,
     pub dead_letters: Arc<D>,
@@ -64,6 +65,7 @@ impl LaneHandle {
     /// Starts the lane on the runtime that this is called in.
     #[must_use]
     pub fn spawn<F: Feed, D: DeadLetterSink>(parts: Parts<F, D>) -> Self {
+        parts.egress.enter();
         let rng = fastrand::Rng::with_seed(parts.seed);
         let lane = Lane::new(parts.settings.clone(), parts.faults, rng);
         let (shown, view) = watch::channel(lane.view());
@@ -180,7 +182,7 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
         let buried = self.last_burial().await;
         // What is known is kept; if even that fails it is delivered again after a restart.
         let settled = self.settle().await;
-        self.egress.close().await;
+        self.egress.leave().await;
         self.show();
         result.and(buried).and(settled.map(drop))
     }

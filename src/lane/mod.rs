@@ -21,5 +21,5 @@ pub use feed::{DeadLetterSink, Feed, FeedError, Fresh, SinkError, SinkMarks, Wri
 pub use handle::{Command, LaneEnded, LaneHandle, Seat};
 pub use retry::RetryPolicy;
 pub use settings::{LaneSettings, Limits, Mode, OnReject};
-pub use state::{Batch, BatchId, DeadLetter, Lane, Room, SkipError, Skipped, Wanted};
+pub use state::{Batch, BatchId, Cause, DeadLetter, Lane, Room, SkipError, Skipped, Wanted};
 pub use view::{LaneCounts, LaneError, LaneState, LaneTimes, LaneView};

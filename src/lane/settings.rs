@@ -21,12 +21,18 @@ pub struct LaneSettings {
     /// A batch that isn't full waits so long for more, unless somebody waits for it.
     pub batch_time: Duration,
     pub limits: Limits,
+    /// Of deliveries that live in memory: an attempt whose outcome is unknown is the last, and
+    /// nothing waits for an operator.
+    pub volatile: bool,
 }
 
 impl LaneSettings {
     /// What a reject of a delivery of this route does.
     #[must_use]
     pub fn on_reject(&self, route: RouteId) -> OnReject {
+        if self.volatile {
+            return OnReject::Skip;
+        }
         let of_route = self.on_reject_of.get(&route);
         of_route.copied().unwrap_or(self.on_reject)
     }

@@ -103,10 +103,24 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchId(pub(super) u64);
 
+/// Why a delivery is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The destination will never take it, or it was never fit to be tried.
+    Rejected,
+    /// Its retries are over.
+    Exhausted,
+    /// Nobody knows whether the destination has it, and it must not come twice (`volatile`).
+    Unknown,
+    /// An operator's word.
+    Operator,
+}
+
 /// A delivery that is given up, to be written to the dead-letter log.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     pub delivery: Delivery,
+    pub cause: Cause,
     pub reason: Arc<str>,
     /// In this run.
     pub attempts: u32,
@@ -344,7 +358,7 @@ impl Lane {
             return self.drop_one(delivery);
         }
         if let Some(reason) = dead_letter_reason(&delivery) {
-            return self.bury(delivery, reason, None, None);
+            return self.bury(delivery, Cause::Rejected, reason, None, None);
         }
         if is_expired(&delivery, wall) {
             return self.discard(&delivery, DiscardReason::Expired);
@@ -459,6 +473,7 @@ impl Lane {
     fn bury(
         &mut self,
         delivery: Delivery,
+        cause: Cause,
         reason: Arc<str>,
         retry: Option<&Retry>,
         key: Option<u64>,
@@ -473,6 +488,7 @@ impl Lane {
         self.last_dead_letter = Some(Arc::clone(&reason));
         self.dying.push(DeadLetter {
             delivery,
+            cause,
             reason,
             attempts: retry.map_or(0, |r| r.attempts),
             first_attempt: retry.map(|r| r.first_attempt),

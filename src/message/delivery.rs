@@ -1,7 +1,9 @@
 //! What lanes are fed with and what they say of it.
 
 use super::content_type::{JSON, is_json};
-use super::{DeliveryId, DeliveryState, Envelope, Epoch, Headers, LaneId, Plan, Target};
+use super::{
+    DeliveryId, DeliveryState, Envelope, Epoch, Header, Headers, LaneId, Plan, Position, Target,
+};
 use crate::clock::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ pub struct Message {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub at: DeliveryId,
+    /// Only of one that lives in memory, where `at` is its turn at its destination: the position of
+    /// its message in the journal, or the number that it has instead.
+    pub known_as: Option<Position>,
     /// When the envelope was accepted.
     pub accepted: Wall,
     /// The run that accepted it; with the position it makes the id of a message that came without.
@@ -30,7 +35,43 @@ pub struct Delivery {
     pub message: Arc<Message>,
 }
 
+impl Message {
+    /// What it takes in memory, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let envelope = &self.envelope;
+        let targets = self.plan.targets.iter();
+        envelope.topic.len()
+            + envelope.id.as_str().map_or(0, str::len)
+            + envelope.key.as_ref().map_or(0, Bytes::len)
+            + headers_bytes(&envelope.headers)
+            + envelope.content_type.as_ref().map_or(0, String::len)
+            + envelope.payload.as_ref().map_or(0, Bytes::len)
+            + targets.map(target_bytes).sum::<usize>()
+    }
+}
+
+fn target_bytes(target: &Target) -> usize {
+    size_of::<Target>()
+        + target.topic.as_ref().map_or(0, String::len)
+        + target.key.as_ref().map_or(0, Bytes::len)
+        + target.headers.as_deref().map_or(0, headers_bytes)
+        + target.payload.as_ref().map_or(0, Bytes::len)
+        + target.dead_letter.as_ref().map_or(0, String::len)
+}
+
+fn headers_bytes(headers: &[Header]) -> usize {
+    let bytes = |h: &Header| size_of::<Header>() + h.name.len() + h.value.len();
+    headers.iter().map(bytes).sum()
+}
+
 impl Delivery {
+    /// The position that its message is known by.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.known_as.unwrap_or(self.at.position)
+    }
+
     /// The target that this delivery is for.
     ///
     /// # Panics

@@ -8,6 +8,15 @@ use std::fmt;
 pub struct Position(pub u64);
 
 impl Position {
+    /// From here on they number what lives in memory alone (`at_most_once`), anew in each run; no
+    /// journal comes so far.
+    pub const IN_MEMORY: Self = Self(1 << 63);
+
+    #[must_use]
+    pub const fn is_in_memory(self) -> bool {
+        self.0 >= Self::IN_MEMORY.0
+    }
+
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

@@ -105,6 +105,14 @@ impl Plan {
         before.iter().filter(is_alike).count() as u16
     }
 
+    /// All its targets are at_most_once: it is not journalled.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.targets
+            .iter()
+            .all(|t| t.guarantee == Guarantee::AtMostOnce)
+    }
+
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {
         self.targets

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Receipt {
     /// None in a look-up by position, when only the id's hash is left.
     pub id: Option<String>,
-    /// None if nothing was journalled (`[unrouted] action = "drop"`).
+    /// None if nothing was journalled (`[unrouted] action = "drop"`, a plan that is at_most_once).
     pub position: Option<Position>,
     pub duplicate: bool,
     pub targets: Arc<[TargetState]>,
@@ -46,23 +46,27 @@ impl DeliveryState {
     }
 
     /// The state of the whole: `stored` while any is pending, else `dead_lettered` if any is,
-    /// else `delivered` if any, else `discarded`.
+    /// else `delivered` if any, else `discarded`. Nobody knows what becomes of one that is `received`:
+    /// it counts only where there is nothing else.
     #[must_use]
     pub fn of_all(states: impl IntoIterator<Item = Self>) -> Self {
         let (mut dead, mut delivered, mut unknown) = (false, false, false);
+        let (mut received, mut discarded) = (false, false);
         for state in states {
             match state {
-                Self::Received | Self::Stored => return Self::Stored,
+                Self::Stored => return Self::Stored,
+                Self::Received => received = true,
                 Self::DeadLettered => dead = true,
                 Self::Delivered => delivered = true,
                 Self::Unknown => unknown = true,
-                Self::Discarded => {}
+                Self::Discarded => discarded = true,
             }
         }
         match (dead, delivered, unknown) {
             (true, _, _) => Self::DeadLettered,
             (_, true, _) => Self::Delivered,
             (_, _, true) => Self::Unknown,
+            _ if received && !discarded => Self::Received,
             _ => Self::Discarded,
         }
     }
@@ -171,6 +175,30 @@ impl Refusal {
             Self::Stopping => "stopping",
             Self::JournalFailed(_) => "journal_failed",
             Self::EarlierRefused { .. } => "earlier_refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DeliveryState::{
+        self, DeadLettered, Delivered, Discarded, Received, Stored, Unknown,
+    };
+
+    #[test]
+    fn what_is_only_received_counts_where_there_is_nothing_else() {
+        for (states, whole) in [
+            (&[Received, Received] as &[_], Received),
+            (&[Received, Stored], Stored),
+            (&[Stored, Received], Stored),
+            (&[Received, Delivered], Delivered),
+            (&[Received, DeadLettered, Delivered], DeadLettered),
+            (&[Received, Discarded], Discarded),
+            (&[Received, Unknown], Unknown),
+            (&[], Discarded),
+        ] {
+            let got = DeliveryState::of_all(states.iter().copied());
+            assert_eq!(got, whole, "{states:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{OnError, OnFull, Pattern, RouteSpec, Span, TargetSpec};
 use crate::expression::{Program, Template};
 use crate::message::{Ack, Guarantee, LaneId, RouteId};
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,6 +182,16 @@ fn span(span: Option<&Span>, what: &'static str) -> Result<Option<Field<Duration
     field.transpose()
 }
 
+/// The destinations that at_most_once targets lead to, by name.
+#[must_use]
+pub fn in_memory(specs: &[RouteSpec]) -> BTreeSet<&str> {
+    let targets = specs.iter().flat_map(|route| &route.targets);
+    targets
+        .filter(|target| target.guarantee == Guarantee::AtMostOnce)
+        .map(|target| target.destination.as_str())
+        .collect()
+}
+
 /// The destinations that deliver in the order of acceptance, for a target that is exactly_once.
 pub(super) fn strict(specs: &[RouteSpec]) -> HashSet<&str> {
     let targets = specs.iter().flat_map(|route| &route.targets);
@@ -248,7 +258,11 @@ fn compile_target(
     catalog: &Catalog,
 ) -> Result<RouteTarget, CompileError> {
     let destination = &spec.destination;
-    let Some(lane) = catalog.lanes.get(destination) else {
+    let lanes = match spec.guarantee {
+        Guarantee::AtMostOnce => &catalog.memory_lanes,
+        Guarantee::AtLeastOnce | Guarantee::ExactlyOnce => &catalog.lanes,
+    };
+    let Some(lane) = lanes.get(destination) else {
         return Err(CompileError::UnknownDestination {
             route: route.to_owned(),
             destination: destination.clone(),

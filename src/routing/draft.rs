@@ -5,7 +5,7 @@
 use super::OnFull;
 use super::compile::Route;
 use super::router::PlanLimits;
-use crate::message::{Ack, Envelope, Header, Refusal, Target};
+use crate::message::{Ack, Envelope, Guarantee, Header, Refusal, Target};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -56,7 +56,12 @@ impl Draft {
             self.targets.reserve_exact(route.target_count());
             self.on_full.reserve_exact(route.target_count());
         }
-        self.ack = self.ack.max(Some((route.ack, route.ack_timeout)));
+        // Nobody waits for what lives in memory, whatever its route asks for.
+        let ack = match target.guarantee {
+            Guarantee::AtMostOnce => Ack::Received,
+            Guarantee::AtLeastOnce | Guarantee::ExactlyOnce => route.ack,
+        };
+        self.ack = self.ack.max(Some((ack, route.ack_timeout)));
         self.bytes += rendered_bytes(&target);
         self.targets.push(target);
         self.on_full.push(on_full);

@@ -14,7 +14,7 @@ mod router;
 mod spec;
 mod words;
 
-pub use compile::CompileError;
+pub use compile::{CompileError, in_memory};
 pub use explain::{DOOR_NAME, Explanation, Found, NamedTarget, Why};
 pub use pattern::{Mismatch, Pattern, PatternError};
 pub use router::{Arrival, Catalog, PlanLimits, Planned, Routed, Router, Skip};

@@ -23,6 +23,8 @@ const MIN_RECORD_BYTES: usize = 2 << 20;
 pub struct Catalog {
     pub routes: HashMap<String, RouteId>,
     pub lanes: HashMap<String, LaneId>,
+    /// Of the destinations that at_most_once targets lead to: the lanes of these.
+    pub memory_lanes: HashMap<String, LaneId>,
     /// What the plan of an unrouted envelope names as its route.
     pub unrouted_route: RouteId,
     /// The internal lane behind the door's own dead letters.
@@ -33,15 +35,22 @@ impl Catalog {
     /// Numbers for plans that no journal will hold: to explain and to test.
     #[must_use]
     pub fn made_up(routes: &[RouteSpec]) -> Self {
-        let mut lanes = HashMap::new();
+        let (mut lanes, mut memory_lanes) = (HashMap::new(), HashMap::new());
         for target in routes.iter().flat_map(|route| &route.targets) {
-            let next = LaneId(lanes.len() as u32 + 1);
-            lanes.entry(target.destination.clone()).or_insert(next);
+            let next = LaneId((lanes.len() + memory_lanes.len()) as u32 + 1);
+            let of_its_kind = match target.guarantee {
+                Guarantee::AtMostOnce => &mut memory_lanes,
+                Guarantee::AtLeastOnce | Guarantee::ExactlyOnce => &mut lanes,
+            };
+            of_its_kind
+                .entry(target.destination.clone())
+                .or_insert(next);
         }
         let names = routes.iter().map(|route| route.name.clone());
         Self {
             routes: names.zip((1..).map(RouteId)).collect(),
             lanes,
+            memory_lanes,
             unrouted_route: RouteId(0),
             door_lane: LaneId(0),
         }

@@ -164,7 +164,7 @@ impl Exporting {
         if !span.is_recording() {
             return (delivery.clone(), None);
         }
-        let position = i64::try_from(delivery.at.position.0).unwrap_or(i64::MAX);
+        let position = i64::try_from(delivery.position().0).unwrap_or(i64::MAX);
         span.set_attributes([
             KeyValue::new("causeway.destination", lane.to_owned()),
             KeyValue::new("causeway.position", position),

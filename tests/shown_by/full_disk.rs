@@ -111,6 +111,89 @@ fn a_full_disk_refuses_and_loses_nothing() {
     ));
 }
 
+const FLOOD: &str = r#"
+[journal]
+max_bytes = "1GiB"
+
+[defaults]
+dead_letters = { max_bytes = "1MiB" }
+
+[destinations.inbox]
+type = "stream"
+
+[destinations.kept]
+type = "stream"
+
+[[routes]]
+name = "all"
+topic = "all/#"
+to = ["kept"]
+
+[[routes]]
+name = "once"
+topic = "once/#"
+guarantee = "at_most_once"
+ack = "received"
+to = ["inbox"]
+"#;
+/// Owed while the disk fills: more than a stream's first segments hold.
+const OWED: usize = 20 * 1024 * 1024 / PAYLOAD_BYTES;
+/// At_most_once, of 16 KiB each: more than the disk holds.
+const FLOODED: usize = 160 * 1024 * 1024 / PAYLOAD_BYTES;
+
+/// What is at_most_once takes no room that what was stored needs.
+#[test]
+fn what_lives_in_memory_fills_no_disk_that_others_are_owed() {
+    let Some(program) = plain_program() else {
+        skipped(
+            TEST,
+            "needs the plain build, which `cargo xtask test` makes",
+        );
+        return;
+    };
+    if !mounting_works() {
+        skipped(TEST, "unshare -rm and mount aren't permitted here");
+        return;
+    }
+    let mut gateway = Gateway::new(&program, FLOOD);
+    // Two streams need more of it.
+    let mount = MOUNT.replace("size=50m", "size=160m");
+    gateway.started_by(&["unshare", "-rm", "sh", "-c", &mount, "sh"]);
+    gateway.start().unwrap();
+    let order = |what: &str| {
+        let output = gateway.run(&["lane", what, "kept"]);
+        assert_eq!(output.status.code(), Some(0), "{what}: {output:?}");
+    };
+    order("pause");
+    let mut client = gateway.client(ANSWER_LIMIT);
+    let ids: Vec<_> = (0..OWED).map(|number| format!("id-{number}")).collect();
+    for id in &ids {
+        assert!(is_taken(&mut client, id), "{id}: {OWED} of them find room");
+    }
+    for number in 0..FLOODED {
+        let id = format!("flood-{number}");
+        let response = publish(&mut client, "once/x", &id, &payload(&id));
+        let response = response.expect("it goes on answering");
+        assert_eq!(response.status, 202, "{id}: {response}");
+    }
+    let admin = Client::new(gateway.admin, ANSWER_LIMIT).get("/api/v1/status");
+    let status = admin.unwrap().json().expect("JSON");
+    let lanes = status["lanes"].as_array().expect("lanes").iter();
+    let mut inbox = lanes.filter(|lane| lane["name"] == "inbox");
+    let memory = &inbox.next().expect("it is configured")["memory"];
+    assert!(memory["discarded"]["full"].as_u64() > Some(0), "{memory}");
+    assert!(memory["delivered"].as_u64() > Some(0), "{memory}");
+
+    order("resume");
+    wait_settled(&gateway);
+    let mut read = stream_ids(&gateway, "kept");
+    let mut expected = ids;
+    // Without a key there is no order.
+    read.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(read, expected, "all that was stored is in its stream");
+}
+
 fn mounting_works() -> bool {
     let mount = "mount -t tmpfs -o size=1m tmpfs /tmp";
     let mut unshare = Command::new("unshare");

@@ -153,6 +153,7 @@ impl Shape {
             rate: self.rate,
             batch_time: self.batch_time,
             limits: self.limits,
+            volatile: false,
         }
     }
 }

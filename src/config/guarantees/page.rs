@@ -26,7 +26,7 @@ write instead. The tables below are what `check` goes by; `*` marks what isn't b
 
 | `guarantee` | for who publishes | for who reads |
 | --- | --- | --- |
-| `at_most_once` * | Nothing is kept: a restart, a full lane or a failure loses the message, and only a counter tells. | What comes is never sent again after an unknown outcome. |
+| `at_most_once` | Nothing is kept: a restart, a full lane or a failure loses the message, and only a counter tells. | What comes is never sent again after an unknown outcome. |
 | `at_least_once` (the default) | Once it is acked it is on the disk, and it will be delivered, or held in the dead letters for an operator. | It may come twice after a failure. Each attempt has the same delivery id, by which doubles can be dropped; on a stream there are none. |
 | `exactly_once` | The same, once for each identity: whoever publishes again with the same id, within `[dedup] window`, changes nothing. | Who reads committed data sees it once. A program that reads and then acts has to remember its own offset. |
 
@@ -74,10 +74,7 @@ fn star(is_built_in: bool) -> &'static str {
 
 /// The guarantees as headings.
 fn columns() -> [String; 3] {
-    GUARANTEES.map(|g| {
-        let is_built_in = is_built_in(Source::Http, Journal::Local, Sink::Stream, g);
-        format!("`{}`{}", g.as_str(), star(is_built_in))
-    })
+    GUARANTEES.map(|g| format!("`{}`", g.as_str()))
 }
 
 fn row<S: AsRef<str>>(out: &mut String, cells: impl IntoIterator<Item = S>) {

@@ -17,6 +17,7 @@ pub(in crate::config) struct Policies {
     pub on_full: Option<OnFull>,
     pub on_reject: Option<OnReject>,
     pub backlog_bytes: Option<u64>,
+    pub memory_bytes: Option<u64>,
     pub timeout: Option<Duration>,
     pub retry_initial: Option<Duration>,
     pub retry_max: Option<Duration>,
@@ -62,11 +63,12 @@ pub(super) fn read_route_policies(table: &Table<'_>, policies: &mut Policies) {
 }
 
 pub(super) fn read_guarantee(table: &Table<'_>) -> Option<Guarantee> {
-    const BUILT: [(&str, Guarantee); 2] = [
+    const ALL: [(&str, Guarantee); 3] = [
+        ("at_most_once", Guarantee::AtMostOnce),
         ("at_least_once", Guarantee::AtLeastOnce),
         ("exactly_once", Guarantee::ExactlyOnce),
     ];
-    table.choice("guarantee", &BUILT, &["at_most_once"])
+    table.choice("guarantee", &ALL, &[])
 }
 
 pub(super) fn read_ack(table: &Table<'_>) -> Option<Ack> {
@@ -75,21 +77,13 @@ pub(super) fn read_ack(table: &Table<'_>) -> Option<Ack> {
         ("stored", Ack::Stored),
         ("delivered", Ack::Delivered),
     ];
-    let ack = table.choice("ack", &ALL, &[])?;
-    if ack == Ack::Received {
-        table.reader.error(
-            &table.path.name("ack"),
-            "ack = \"received\" goes with guarantee = \"at_most_once\" only, which is not built in",
-            "write ack = \"stored\": it waits for one fsync, which many messages share",
-        );
-        return None;
-    }
-    Some(ack)
+    table.choice("ack", &ALL, &[])
 }
 
 /// The keys of `[defaults]` that destinations have too.
 pub(super) fn read_lane_policies(table: &Table<'_>, policies: &mut Policies) {
     policies.backlog_bytes = table.size("backlog", 1..=MAX_SIZE);
+    policies.memory_bytes = table.size("memory", 1..=MAX_SIZE);
     policies.timeout = table.duration("timeout", SHORTEST);
     if let Some(retry) = table.table("retry") {
         policies.retry_initial = retry.duration("initial", SHORTEST);

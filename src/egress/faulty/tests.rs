@@ -31,6 +31,7 @@ fn delivery(position: u64, key: &'static str, payload: &'static str) -> Delivery
     };
     Delivery {
         at: DeliveryId::new(position, 0),
+        known_as: None,
         accepted: Wall(1),
         epoch: Epoch(9),
         identity: None,

@@ -14,6 +14,7 @@ mod wire;
 
 pub use options::{RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue};
 
+use super::users::Users;
 use super::{Attempted, NameBook, Verdict};
 use crate::clock::Clock;
 use crate::message::Delivery;
@@ -44,6 +45,7 @@ pub struct Rabbitmq {
     clock: Clock,
     /// What a reload changes is whole: attempts that go on keep what they began with.
     cluster: RwLock<Arc<Cluster>>,
+    users: Users,
 }
 
 /// Where it goes and how, by one file.
@@ -113,7 +115,12 @@ impl Rabbitmq {
             name,
             clock,
             cluster: RwLock::new(Arc::new(Cluster::new(options)?)),
+            users: Users::default(),
         })
+    }
+
+    pub(super) const fn users(&self) -> &Users {
+        &self.users
     }
 
     /// Whether `adopt` would take it.

@@ -61,6 +61,12 @@ impl StreamDestination {
         log.prepare_ahead();
     }
 
+    /// See `StreamLog::settled_before`.
+    #[must_use]
+    pub fn settled_before(&self) -> u64 {
+        self.log().settled_before()
+    }
+
     /// Appends the batch on a thread that may block.
     pub async fn deliver(&self, deliveries: &[Delivery]) -> Attempted {
         let (this, batch) = (self.clone(), deliveries.to_vec());

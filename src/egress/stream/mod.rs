@@ -286,7 +286,8 @@ impl StreamLog {
                 AppendError::NoRoom => self.no_room(e.to_string()),
                 AppendError::Failed(reason) => self.failed(reason),
             })?;
-        for (i, at) in filled.ids.iter().enumerate() {
+        let journalled = |(_, at): &(usize, &DeliveryId)| !at.position.is_in_memory();
+        for (i, at) in filled.ids.iter().enumerate().filter(journalled) {
             self.held.insert(*at);
             self.tail.push_back((start + i as u64, *at));
         }
@@ -324,6 +325,14 @@ impl StreamLog {
             self.held.remove(at);
         }
         self.journal.mark = mark;
+    }
+
+    /// The offset before which the journal has everything of its own durably settled. Where the rest lived
+    /// in memory that is beyond the mark, and the mark may follow.
+    #[must_use]
+    pub fn settled_before(&self) -> u64 {
+        let first = self.tail.front();
+        first.map_or_else(|| self.next_offset(), |(offset, _)| *offset)
     }
 
     /// From now on it keeps so much.

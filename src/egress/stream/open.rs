@@ -152,7 +152,8 @@ fn delivery_of(
         offset,
         source,
     })?;
-    if uuid != journal.uuid {
+    // What lived in memory is never sent again, and its number says nothing in another run.
+    if uuid != journal.uuid || at.position.is_in_memory() {
         return Ok(None);
     }
     if at.position >= journal.next_position {

@@ -9,7 +9,9 @@
 //! u8    which: id kind (2 bits: publisher's, derived, generated), 4 key, 8 content type,
 //!       16 payload, 32 route, 64 dead letter
 //! u128  uuid of the journal, little-endian
-//! position, ordinal                        up to here `peek` reads
+//! position, ordinal                        up to here `peek` reads. A position of 2^63 or more is no
+//!                                          position in a journal: an at_most_once delivery, numbered
+//!                                          in one run (`epoch`) of one destination
 //! accepted (milliseconds since 1970)
 //! u64   epoch, little-endian
 //! id, delivery id, [route], topic, [key]: strings

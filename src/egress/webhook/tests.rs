@@ -41,6 +41,7 @@ pub(super) fn delivery(position: u64) -> Delivery {
     };
     Delivery {
         at: DeliveryId::new(position, 0),
+        known_as: None,
         accepted: crate::clock::Wall(1),
         epoch: Epoch(9),
         identity: None,

@@ -413,7 +413,9 @@ impl Running {
         let (mut delivered, mut dead_lettered, mut discarded) = (0, 0, 0);
         self.on_the_way.retain(|(lane, at)| {
             match shared.state_of(*at, *lane) {
-                DeliveryState::Received | DeliveryState::Stored => return true,
+                DeliveryState::Stored => return true,
+                // In memory, where nobody says what became of it.
+                DeliveryState::Received => {}
                 DeliveryState::Delivered => delivered += 1,
                 DeliveryState::DeadLettered => dead_lettered += 1,
                 DeliveryState::Discarded | DeliveryState::Unknown => discarded += 1,

@@ -1,6 +1,7 @@
 //! What a lane is told when it is made, and when a reload changes it: what the file says of its
 //! destination, and of the routes that lead there. Pure.
 
+use super::OpenMemory;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::egress::{Egress, Shape};
 use crate::lane::{BreakerPolicy, LaneSettings, Limits, Mode, OnReject, RatePolicy, RetryPolicy};
@@ -28,6 +29,20 @@ pub fn lane_settings(
         rate: spec.and_then(rate),
         batch_time: spec.map_or(Duration::ZERO, |d| d.lane.batch.time),
         limits: limits(egress, spec),
+        volatile: false,
+    }
+}
+
+/// The lane of a destination's at_most_once deliveries: as its other one, but never strict, and nothing
+/// blocks it.
+pub fn open_memory(lane: LaneId, spec: &Destination, egress: &Egress) -> OpenMemory {
+    let settings = lane_settings(lane, Some(spec), Mode::Keyed, egress, HashMap::new());
+    OpenMemory {
+        lane: LaneSettings {
+            volatile: true,
+            ..settings
+        },
+        max_bytes: spec.lane.memory_bytes,
     }
 }
 

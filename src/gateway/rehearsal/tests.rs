@@ -202,6 +202,7 @@ impl Recorded<'_> {
         let targets = (0..plan.targets.len()).map(|ordinal| {
             let delivery = Delivery {
                 at: DeliveryId::new(position.0, ordinal as u16),
+                known_as: None,
                 accepted: self.now,
                 epoch: self.shared.epoch,
                 identity,

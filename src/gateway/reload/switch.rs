@@ -8,15 +8,15 @@ use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::door::Door;
 use crate::egress::{DeadLetterLog, Egress, Rabbitmq, Webhook};
-use crate::gateway::lanes::{Lane, Lanes};
+use crate::gateway::lanes::{self, Lane, Lanes};
 use crate::gateway::news;
 use crate::gateway::open::{
     self, Held, OpenDestination, Site, generation, lane_settings, modes_of, on_reject_of,
 };
 use crate::journal::{self, DOOR_LANE, DOOR_ROUTE};
-use crate::lane::{LaneEnded, LaneState, Seat};
+use crate::lane::LaneState;
 use crate::message::{LaneId, LogUuid, Refusal, RouteId};
-use crate::routing::Catalog;
+use crate::routing::{Catalog, in_memory};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,7 +66,7 @@ struct Opened {
     dead_letters: Arc<DeadLetterLog>,
 }
 
-type Seats = Vec<(Destination, Option<Seat>)>;
+type Seats = Vec<(Destination, lanes::Seats)>;
 
 /// The lanes, as a plan asks for them. `wanted`: names that a file has.
 pub fn lanes(running: &Lanes, wanted: &Settings) -> BTreeMap<String, plan::Lane> {
@@ -124,6 +124,7 @@ impl House {
             self.start(destination).await;
         }
         self.tune(steps, seats, &catalog).await;
+        self.open_memories(steps, &catalog);
         let turns = self.turns(steps, &catalog.lanes);
         let door = Arc::clone(&self.door);
         let journal = self.journal.clone();
@@ -140,13 +141,18 @@ impl House {
     /// Every name gets its number; new ones are durable, and known to the sinks, when this returns.
     async fn name(&self, settings: &Settings) -> Result<Catalog, SwitchError> {
         let shared = self.journal.shared();
+        let in_memory = || in_memory(&settings.routes).into_iter();
         let (lanes, routes) = shared.read_catalog(|catalog| {
+            let is_new = |name: &String| catalog.lane_named(name).is_none();
             let new_lane = |d: &&Destination| catalog.lane_named(&d.name).is_none();
             let new_route = |r: &&crate::routing::RouteSpec| catalog.route_named(&r.name).is_none();
             let lanes = settings.destinations.iter().filter(new_lane);
             let routes = settings.routes.iter().filter(new_route);
             (
-                lanes.map(|d| d.name.clone()).collect::<Vec<_>>(),
+                lanes
+                    .map(|d| d.name.clone())
+                    .chain(in_memory().map(journal::memory_lane).filter(is_new))
+                    .collect::<Vec<_>>(),
                 routes.map(|r| r.name.clone()).collect::<Vec<_>>(),
             )
         });
@@ -158,7 +164,12 @@ impl House {
             let route = |r: &crate::routing::RouteSpec| {
                 Some((r.name.clone(), catalog.route_named(&r.name)?.id))
             };
+            let memory_lane = |name: &str| {
+                let entry = catalog.lane_named(&journal::memory_lane(name))?;
+                Some((name.to_owned(), entry.id))
+            };
             Catalog {
+                memory_lanes: in_memory().filter_map(memory_lane).collect(),
                 lanes: settings.destinations.iter().filter_map(lane).collect(),
                 routes: settings.routes.iter().filter_map(route).collect(),
                 unrouted_route: DOOR_ROUTE,
@@ -215,17 +226,14 @@ impl House {
             else {
                 continue;
             };
-            let seat = match timeout(SEAT_PATIENCE, lane.seat()).await {
-                Ok(Ok(seat)) => Some(seat),
-                Ok(Err(LaneEnded)) => None,
-                Err(_) => {
-                    return Err(SwitchError::Failed(format!(
-                        "the lane of {name:?} takes no orders for {} s: its disk or the journal hangs",
-                        SEAT_PATIENCE.as_secs()
-                    )));
-                }
-            };
-            seats.push((spec.clone(), seat));
+            let of_both = timeout(SEAT_PATIENCE, lane.seats()).await;
+            let of_both = of_both.map_err(|_| {
+                SwitchError::Failed(format!(
+                    "the lane of {name:?} takes no orders for {} s: its disk or the journal hangs",
+                    SEAT_PATIENCE.as_secs()
+                ))
+            })?;
+            seats.push((spec.clone(), of_both));
         }
         Ok(seats)
     }
@@ -267,7 +275,9 @@ impl House {
             .await?;
         let (mode, changes) = modes_of(&modes);
         let words = on_reject_of(&settings.routes, &spec.name, &catalog.routes);
+        let id = catalog.memory_lanes.get(&spec.name);
         Ok(OpenDestination {
+            memory: id.map(|id| open::open_memory(*id, &spec, &egress)),
             lane: lane_settings(lane.id, Some(&spec), mode, &egress, words),
             name: spec.name.as_str().into(),
             backlog_bytes: spec.lane.backlog_bytes,
@@ -290,6 +300,17 @@ impl House {
         }
         if let Some(lane) = self.lanes.open(destination) {
             news::watch(name, lane, &self.clock);
+        }
+    }
+
+    /// Running destinations that at_most_once targets lead to now. One that had some keeps its second
+    /// lane, which ends with it.
+    fn open_memories(&self, steps: &Steps, catalog: &Catalog) {
+        for (name, id) in &catalog.memory_lanes {
+            if let (Some(spec), Some(lane)) = (find(&steps.settings, name), self.lanes.get(name)) {
+                let open = lane.memory_settings(*id, spec);
+                self.lanes.open_memory(name, &lane, open);
+            }
         }
     }
 
@@ -317,11 +338,11 @@ impl House {
         let max_bytes = open::journal_max_bytes(&self.site.started, settings.journal.max_bytes);
         let shared = self.journal.shared();
         shared.max_bytes.store(max_bytes, Ordering::Relaxed);
-        for (spec, seat) in seats {
+        for (spec, of_both) in seats {
             if let Some(lane) = self.lanes.get(&spec.name) {
                 let words: HashMap<RouteId, _> =
                     on_reject_of(&settings.routes, &spec.name, &catalog.routes);
-                lane.tune(&spec, words, seat);
+                lane.tune(&spec, words, of_both);
             }
         }
         let (lanes, steps) = (Arc::clone(&self.lanes), Arc::clone(steps));

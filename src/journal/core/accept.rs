@@ -191,7 +191,8 @@ impl Journal {
     }
 
     /// Charges every lane of the plan, or none and says which is full. Where a full lane's
-    /// publishes are to be dead-lettered, the delivery is diverted to the door's lane.
+    /// publishes are to be dead-lettered, the delivery is diverted to the door's lane. What lives in
+    /// memory is never full here: the backlog of its lane has no end.
     pub(super) fn charge(
         &mut self,
         submission: &Submission,

@@ -93,6 +93,10 @@ impl Journal {
             if deliveries.is_empty() {
                 continue;
             }
+            if let Some(memory) = &lane.memory {
+                memory.take_in(deliveries, self.shared.is_disk_short());
+                continue;
+            }
             let owed = deliveries.iter().map(|d| (d.at, d.size_bytes.into()));
             let result = lane.ledger().owe_all(owed);
             result.expect("a position is given once, and an ordinal stands once in a plan");
@@ -133,6 +137,7 @@ impl Journal {
                 position: fresh.position,
                 ordinal,
             },
+            known_as: None,
             accepted: stamp.wall,
             epoch: stamp.epoch,
             identity: fingerprint.map(|print| print.key),

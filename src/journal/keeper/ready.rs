@@ -1,8 +1,11 @@
 //! Segments made ready before they are needed, as far as `max_bytes` and the disk allow.
 
 use super::Keeper;
+use crate::journal::catalog::destination_of;
 use crate::journal::free_space::{SegmentSizes, Sink};
+use crate::journal::memory::MemoryCounts;
 use crate::journal::state::{LaneState, Space};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -86,18 +89,25 @@ impl Keeper {
 
     fn sinks(&self) -> Vec<Sink> {
         let lanes = self.shared.lanes();
+        // What lives in memory goes to the same sink as what its destination's other lane owes.
+        let in_memory: HashMap<&str, MemoryCounts> = lanes
+            .iter()
+            .filter_map(|lane| Some((destination_of(&lane.name)?, lane.memory.as_ref()?.counts())))
+            .collect();
         let sink = |lane: &Arc<LaneState>| {
             // Owed first: what is settled meanwhile counts twice then, not never.
             let (owed, owed_bytes) = {
                 let ledger = lane.ledger();
                 (ledger.pending(), ledger.owed_bytes())
             };
+            let more = in_memory.get(lane.name.as_str());
             Sink {
-                owed,
-                owed_bytes,
+                owed: owed + more.map_or(0, |more| more.pending),
+                owed_bytes: owed_bytes.saturating_add(more.map_or(0, |more| more.pending_bytes)),
                 room_bytes: lane.sink_room.load(Ordering::Relaxed),
             }
         };
-        lanes.iter().map(sink).collect()
+        let durable = lanes.iter().filter(|lane| lane.memory.is_none());
+        durable.map(sink).collect()
     }
 }

@@ -4,7 +4,9 @@
 use super::report::Span;
 use crate::journal::DOOR_LANE;
 use crate::journal::LaneModes;
-use crate::journal::catalog::{Catalog, CatalogEntry, CatalogError, LaneEntry, RouteEntry};
+use crate::journal::catalog::{
+    Catalog, CatalogEntry, CatalogError, LaneEntry, RouteEntry, memory_lane,
+};
 use crate::journal::idtable;
 use crate::journal::ledger::LaneLedger;
 use crate::journal::letters::GoneLetters;
@@ -29,6 +31,8 @@ pub(super) struct Rebuild {
     /// How many lanes and routes records name.
     named: (u32, u32),
     ledgers: Vec<LaneLedger>,
+    /// Lanes that at_most_once targets name.
+    in_memory: BTreeSet<u32>,
     exactly_once: Vec<ExactlyOnceId>,
     epochs: u32,
     secret: [u8; 16],
@@ -90,6 +94,7 @@ impl Rebuild {
             // The door's own are in every journal.
             named: ((lanes.len() as u32).max(1), (routes.len() as u32).max(1)),
             ledgers: snapshot.map_or_else(Vec::new, |s| s.ledgers.clone()),
+            in_memory: BTreeSet::new(),
             exactly_once: snapshot.map_or_else(Vec::new, |s| s.exactly_once.clone()),
             epochs: snapshot.map_or(0, |s| s.epochs),
             secret: snapshot.map_or(fresh_secret, |s| s.secret),
@@ -161,6 +166,11 @@ impl Rebuild {
         };
         for (ordinal, target) in peek.targets.iter().enumerate() {
             self.named.1 = self.named.1.max(target.route.0 + 1);
+            if target.is_in_memory() {
+                self.ledger(target.lane);
+                self.in_memory.insert(target.lane.0);
+                continue;
+            }
             let ordinal = Ordinal(ordinal as u16);
             let at = DeliveryId { position, ordinal };
             if let Err(e) = self.ledger(target.lane).owe(at, 0) {
@@ -249,7 +259,10 @@ impl Rebuild {
             .cloned()
             .unwrap_or_else(|| LaneEntry {
                 id: LaneId(number),
-                name: placeholder(number).into(),
+                name: match self.in_memory.contains(&number) {
+                    true => memory_lane(&placeholder(number)).into(),
+                    false => placeholder(number).into(),
+                },
                 modes: LaneModes::default(),
                 sink: None,
             })
@@ -316,6 +329,7 @@ impl Rebuilt {
         let lanes = self.snapshot.catalog.lanes().iter();
         let pending = lanes.zip(&self.snapshot.ledgers);
         pending
+            .filter(|(lane, _)| !lane.is_memory())
             .map(|(lane, ledger)| (lane.name.to_string(), ledger.pending()))
             .collect()
     }

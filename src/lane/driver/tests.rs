@@ -244,6 +244,7 @@ fn spawn_by(clock: Clock, faulty: Faulty, limits: Limits, ends: Ends) -> Rig {
         rate: None,
         batch_time: Duration::ZERO,
         limits,
+        volatile: false,
     };
     let handle = LaneHandle::spawn(Parts {
         name: "lane".into(),
@@ -299,6 +300,7 @@ fn delivery(position: u64, key: u64, payload: &'static str) -> Delivery {
     };
     Delivery {
         at: DeliveryId::new(position, 0),
+        known_as: None,
         accepted: Wall(1),
         epoch: Epoch(1),
         identity: None,

@@ -2,7 +2,8 @@
 
 use super::skips::SKIPPED;
 use super::{
-    Batch, BatchId, Flight, Lane, LaneError, MAX_REASON_BYTES, Phase, Timer, Turn, is_expired,
+    Batch, BatchId, Cause, Flight, Lane, LaneError, MAX_REASON_BYTES, Phase, Timer, Turn,
+    is_expired,
 };
 use crate::clock::{Mono, Wall};
 use crate::egress::{KeyOrder, Verdict};
@@ -23,7 +24,7 @@ struct Times {
 /// What a failure means for its delivery.
 enum After {
     Retry(Mono),
-    Bury,
+    Bury(Cause),
 }
 
 impl Lane {
@@ -141,6 +142,10 @@ impl Lane {
     /// Where only one batch is in flight the destination didn't apply this one, as an earlier one
     /// of its batch failed. Where there are several it may even have been before the other.
     fn judge_follower(&mut self, hash: u64, delivery: &Delivery, verdict: Verdict, times: Times) {
+        if self.settings.volatile && matches!(verdict, Verdict::Unknown { .. }) {
+            let reason = self.note_error(delivery, &verdict, times.wall);
+            return self.bury(delivery.clone(), Cause::Unknown, reason, None, None);
+        }
         if self.is_pipelined() {
             let reason = match &verdict {
                 // As a rule: not tried, because the other failed.
@@ -151,7 +156,8 @@ impl Lane {
             retry.attempts = 1;
             let skips = self.settings.on_reject(delivery.target().route) == OnReject::Skip;
             if matches!(verdict, Verdict::Reject { .. }) && skips {
-                return self.bury(delivery.clone(), reason, Some(&retry), None);
+                let cause = Cause::Rejected;
+                return self.bury(delivery.clone(), cause, reason, Some(&retry), None);
             }
             let key = self.key_mut(hash);
             if key.retry.as_ref().is_none_or(|r| delivery.at < r.at) {
@@ -179,12 +185,12 @@ impl Lane {
         let after = match self.skips.take_mark(delivery.at) {
             true => {
                 retry.reason = Arc::from(SKIPPED);
-                After::Bury
+                After::Bury(Cause::Operator)
             }
             false => self.after(&mut retry, &verdict, route, times.now),
         };
         match after {
-            After::Bury => {
+            After::Bury(cause) => {
                 // Where many are in flight a reject holds nothing: later ones are on their way.
                 let holds = !self.is_pipelined() || !matches!(verdict, Verdict::Reject { .. });
                 let key = key.filter(|_| holds);
@@ -192,7 +198,8 @@ impl Lane {
                     self.withdraw(hash);
                     self.key_mut(hash).phase = Phase::Dying;
                 }
-                self.bury(delivery.clone(), retry.reason.clone(), Some(&retry), key);
+                let reason = retry.reason.clone();
+                self.bury(delivery.clone(), cause, reason, Some(&retry), key);
             }
             After::Retry(due) => self.wait_until(due, delivery, retry, key),
         }
@@ -203,7 +210,7 @@ impl Lane {
         retry.blocked = false;
         match verdict {
             Verdict::Reject { .. } => match self.settings.on_reject(route) {
-                OnReject::Skip => After::Bury,
+                OnReject::Skip => After::Bury(Cause::Rejected),
                 OnReject::Block => {
                     retry.blocked = true;
                     retry.first_failure = None;
@@ -214,6 +221,7 @@ impl Lane {
             Verdict::Fatal { .. } | Verdict::Halt { .. } | Verdict::Pause { .. } => {
                 After::Retry(now)
             }
+            Verdict::Unknown { .. } if self.settings.volatile => After::Bury(Cause::Unknown),
             Verdict::Retry { .. } | Verdict::Unknown { .. } | Verdict::Delivered => {
                 self.counts.retries += 1;
                 retry.in_doubt |= matches!(verdict, Verdict::Unknown { .. });
@@ -223,7 +231,7 @@ impl Lane {
                     None if self.mode == Mode::Strict && retry.in_doubt => {
                         After::Retry(now.plus(policy.max))
                     }
-                    None => After::Bury,
+                    None => After::Bury(Cause::Exhausted),
                 }
             }
         }
@@ -256,7 +264,13 @@ impl Lane {
         retry.attempts = retry.attempts.saturating_add(1);
         retry.last_attempt = times.started;
         if matches!(verdict, Verdict::Reject { .. }) {
-            self.bury(delivery.clone(), reason, Some(&retry), None);
+            self.bury(
+                delivery.clone(),
+                Cause::Rejected,
+                reason,
+                Some(&retry),
+                None,
+            );
         } else {
             self.retrying.insert(delivery.at, retry);
             self.leave_memory(delivery.size_bytes);

@@ -1,6 +1,6 @@
 //! What keeps a lane from trying what is ready: an open circuit, its rate, a batch that grows.
 
-use super::{Batch, BatchId, Lane, Mode, Phase, Turn};
+use super::{Batch, BatchId, Cause, Lane, Mode, Phase, Turn};
 use crate::clock::Mono;
 use crate::egress::KeyOrder;
 use crate::lane::breaker::{Call, Leave};
@@ -143,9 +143,10 @@ impl Lane {
             }
             None => self.retrying.remove(&at),
         };
+        let cause = why.map_or(Cause::Exhausted, |_| Cause::Operator);
         let last = || retry.as_ref().map(|retry| retry.reason.clone());
         let reason = why.map(Into::into).or_else(last);
         let reason = reason.unwrap_or_else(|| "given up".into());
-        self.bury(delivery, reason, retry.as_ref(), key);
+        self.bury(delivery, cause, reason, retry.as_ref(), key);
     }
 }

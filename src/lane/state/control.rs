@@ -1,6 +1,6 @@
 //! What operators and reloads do to a lane, and what it shows.
 
-use super::{Control, Dropping, Lane, Mode, Phase, STRICT_KEY, Timer, Turn, Want};
+use super::{Cause, Control, Dropping, Lane, Mode, Phase, STRICT_KEY, Timer, Turn, Want};
 use crate::clock::{Mono, Wall};
 use crate::lane::breaker::{Bucket, OpenCircuit};
 use crate::lane::retry::Retry;
@@ -141,7 +141,7 @@ impl Lane {
             return self.discard(&delivery, DiscardReason::Dropped);
         }
         let reason = super::dead_letter_reason(&delivery).unwrap_or_else(|| Arc::from(DROPPED));
-        self.bury(delivery, reason, retry.as_ref(), None);
+        self.bury(delivery, Cause::Operator, reason, retry.as_ref(), None);
     }
 
     pub(super) fn may_try(&self) -> bool {

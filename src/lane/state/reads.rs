@@ -1,7 +1,7 @@
 //! Deliveries that are positions only and are wanted again.
 
 use super::skips::SKIPPED;
-use super::{Key, Lane, Phase, Turn, Want, Why, is_expired};
+use super::{Cause, Key, Lane, Phase, Turn, Want, Why, is_expired};
 use crate::clock::{Mono, Wall};
 use crate::egress::KeyOrder;
 use crate::lane::settings::Limits;
@@ -58,7 +58,8 @@ impl Lane {
             {
                 if self.skips.take_mark(delivery.at) {
                     let retry = self.retrying.remove(&delivery.at);
-                    self.bury(delivery, SKIPPED.into(), retry.as_ref(), None);
+                    let cause = Cause::Operator;
+                    self.bury(delivery, cause, SKIPPED.into(), retry.as_ref(), None);
                 } else {
                     self.ready.insert(delivery.at, Turn::Free(delivery));
                 }
@@ -119,7 +120,8 @@ impl Lane {
         } else if self.skips.take_mark(delivery.at) {
             key.phase = Phase::Dying;
             let retry = key.retry.take_if(|retry| retry.at == delivery.at);
-            return self.bury(delivery, SKIPPED.into(), retry.as_deref(), Some(hash));
+            let (cause, why) = (Cause::Operator, SKIPPED.into());
+            return self.bury(delivery, cause, why, retry.as_deref(), Some(hash));
         } else {
             let place = key.queue.partition_point(|queued| queued.at < delivery.at);
             key.queue.insert(place, delivery);

@@ -1,6 +1,6 @@
 //! One delivery that fails, and holds others or not, is given up by an operator.
 
-use super::{Lane, Phase, Timer, Turn, Why};
+use super::{Cause, Lane, Phase, Timer, Turn, Why};
 use crate::lane::retry::Retry;
 use crate::message::{Delivery, DeliveryId};
 use std::collections::{HashMap, HashSet};
@@ -149,7 +149,9 @@ impl Lane {
 
     pub(super) fn skip_read(&mut self, delivery: Delivery) {
         match self.skips.wanted.remove(&delivery.at) {
-            Some((retry, key)) => self.bury(delivery, SKIPPED.into(), Some(&retry), key),
+            Some((retry, key)) => {
+                self.bury(delivery, Cause::Operator, SKIPPED.into(), Some(&retry), key);
+            }
             None => self.leave_memory(delivery.size_bytes),
         }
     }

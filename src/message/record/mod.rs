@@ -132,6 +132,14 @@ pub struct TargetHead {
     pub is_dead_letter: bool,
 }
 
+impl TargetHead {
+    /// Nobody owes it: it lived in the memory of the run that accepted it.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.guarantee == Guarantee::AtMostOnce
+    }
+}
+
 impl Peek {
     #[must_use]
     pub fn is_exactly_once(&self) -> bool {

@@ -63,6 +63,7 @@ pub(in crate::routing) fn route(name: &str, pattern: &str, targets: Vec<TargetSp
 fn catalog() -> Catalog {
     Catalog {
         routes: HashMap::from([("all".into(), RouteId(1)), ("orders".into(), RouteId(2))]),
+        memory_lanes: HashMap::from([("inbox".into(), LaneId(3)), ("audit".into(), LaneId(4))]),
         lanes: HashMap::from([("inbox".into(), LaneId(1)), ("audit".into(), LaneId(2))]),
         unrouted_route: RouteId(0),
         door_lane: LaneId(0),

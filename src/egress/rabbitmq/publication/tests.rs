@@ -38,6 +38,7 @@ pub(in crate::egress::rabbitmq) fn delivery(
         accepted: NOW,
         epoch: Epoch(9),
         identity: None,
+        known_as: None,
         size_bytes: 10,
         dead_letter: None,
         message: Arc::new(Message { envelope, plan }),

@@ -257,6 +257,7 @@ fn a_delivery_is_what_its_target_says_else_what_its_envelope_says() {
     };
     let delivery = |ordinal| Delivery {
         at: DeliveryId::new(4, ordinal),
+        known_as: None,
         accepted: Wall(9),
         epoch: Epoch(1),
         identity: None,

@@ -54,6 +54,7 @@ fn deliveries(content_type: Option<&str>) -> [Delivery; 2] {
     });
     [0, 1].map(|ordinal| Delivery {
         at: DeliveryId::new(4, ordinal),
+        known_as: None,
         accepted: Wall(9),
         epoch: Epoch(1),
         identity: Some(5),

@@ -38,6 +38,7 @@ pub(super) fn settings(mode: Mode, key_order: KeyOrder) -> LaneSettings {
         rate: None,
         batch_time: Duration::ZERO,
         limits,
+        volatile: false,
     }
 }
 
@@ -55,6 +56,7 @@ pub(super) fn delivery(position: u64, target: Target) -> Delivery {
     let envelope = envelope(&mut Rng::with_seed(0));
     Delivery {
         at: DeliveryId::new(position, 0),
+        known_as: None,
         accepted: START,
         epoch: Epoch(1),
         identity: None,

@@ -202,6 +202,7 @@ impl World {
                 let dead_letter = (self.rng.u8(..40) == 0).then(|| Arc::from("backlog full"));
                 self.journal.push(Delivery {
                     at: DeliveryId::new(self.next_position, ordinal),
+                    known_as: None,
                     accepted: self.wall,
                     epoch: Epoch(1),
                     identity: None,
@@ -632,6 +633,7 @@ fn settings(shape: &Shape, mode: Mode) -> LaneSettings {
         rate: shape.rate,
         batch_time: shape.batch_time,
         limits: shape.limits,
+        volatile: false,
     }
 }
 

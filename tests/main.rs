@@ -39,6 +39,7 @@ mod openapi;
 mod oracle;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod push;
 mod rabbitmq;
 mod reload;
 mod route_refusals;

@@ -237,7 +237,7 @@ impl Sink {
     #[must_use]
     pub const fn is_built_in(self) -> bool {
         match self {
-            Self::Stream | Self::Rabbitmq | Self::Webhook => true,
+            Self::Stream | Self::Rabbitmq | Self::Webhook | Self::Grpc => true,
             #[cfg(feature = "faults")]
             Self::Faulty => true,
             _ => false,

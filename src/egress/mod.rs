@@ -6,15 +6,17 @@
 mod dial;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
+pub mod grpc;
 mod names;
 mod rabbitmq;
 pub mod stream;
 mod users;
 mod verdict;
 mod webhook;
+mod words;
 
 pub use dial::TlsOptions;
-
+pub use grpc::{GrpcOptions, GrpcSink};
 pub use names::{DeliveryNames, NameBook, Names};
 pub use rabbitmq::{Rabbitmq, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
@@ -33,6 +35,7 @@ pub enum Egress {
     Stream(StreamDestination),
     Rabbitmq(Rabbitmq),
     Webhook(Webhook),
+    Grpc(GrpcSink),
     /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
     Nowhere,
     #[cfg(any(test, feature = "faults"))]
@@ -58,6 +61,7 @@ impl Egress {
             Self::Stream(stream) => stream.deliver(deliveries).await,
             Self::Rabbitmq(rabbitmq) => rabbitmq.deliver(deliveries, strict).await,
             Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
+            Self::Grpc(sink) => sink.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
                 verdicts: vec![Verdict::halt("there is no such destination"); deliveries.len()],
                 mark: None,
@@ -113,6 +117,7 @@ impl Egress {
                 flights: webhook.concurrency(),
                 ..Shape::BULK
             },
+            Self::Grpc(_) => GrpcSink::SHAPE,
             Self::Nowhere => Shape::BULK,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.shape(),
@@ -123,7 +128,7 @@ impl Egress {
     pub fn key_order(&self) -> KeyOrder {
         match self {
             Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
-            Self::Rabbitmq(_) | Self::Webhook(_) => KeyOrder::OneAtATime,
+            Self::Rabbitmq(_) | Self::Webhook(_) | Self::Grpc(_) => KeyOrder::OneAtATime,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.key_order(),
         }

@@ -403,6 +403,12 @@ impl Lane {
                     tracing::error!("{} goes on as before: {why}", destination.name);
                 }
             }
+            (DestinationKind::Grpc(sink), Egress::Grpc(egress)) => {
+                let options = super::open::grpc_options(sink, destination.lane.timeout);
+                if let Err(why) = egress.adopt(&options) {
+                    tracing::error!("{} goes on as before: {why}", destination.name);
+                }
+            }
             (DestinationKind::Rabbitmq(broker), Egress::Rabbitmq(rabbitmq)) => {
                 let options = super::open::rabbitmq_options(broker, destination.lane.timeout);
                 if let Err(why) = rabbitmq.adopt(options) {

@@ -8,6 +8,7 @@ mod confirm;
 mod credentials;
 #[cfg(feature = "faults")]
 mod faulty;
+mod grpc;
 mod harness;
 #[cfg(feature = "faults")]
 mod judged;
@@ -48,6 +49,7 @@ mod kinds {
     contract!(stream, super::super::stream::Stream);
     contract!(rabbitmq, super::super::rabbitmq::RabbitQueue);
     contract!(webhook, super::super::webhook::Webhook);
+    contract!(grpc, super::super::grpc::Grpc);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

@@ -1,7 +1,7 @@
 //! What scenarios share: the real process, a client, the oracle; and a simulated disk.
 //!
 //! What lives here: driving the gateway from outside, and judging what came out. Only `sim_disk`
-//! and `journal_house` know types of the gateway; the rest sees what users see (`grpc`: types made from
+//! and `journal_house` know types of the gateway; the rest sees what users see (`grpc`, `sink`: types made from
 //! the public contract).
 
 pub mod batch;
@@ -24,6 +24,7 @@ pub mod raw_grpc;
 pub mod running;
 pub mod shape;
 pub mod sim_disk;
+pub mod sink;
 pub mod skip;
 pub mod streams;
 pub mod tools;

@@ -29,7 +29,7 @@ usage: cargo xtask COMMAND
                                 up --docker: by deploy/compose.yaml; status --json. `test` does `up`, too
   lint                          formatting and clippy, with and without the faults build; and that what is
                                 made from proto/ is what `proto` makes
-  proto                         proto/ → the Rust of the gRPC ingress, which is checked in
+  proto                         proto/ → the Rust that is checked in
   torture [--seed N] [--minutes M]
                                 the oracle for M minutes (default 10), from seed N (default: the time)
   torture --shown-by            the big scenarios at full size, against the release build

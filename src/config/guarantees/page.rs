@@ -143,7 +143,7 @@ fn confirms(sink: Sink) -> &'static str {
             "AWS says so for this entry of the batch"
         }
         Sink::Webhook => "a 2xx",
-        Sink::Grpc => "OK",
+        Sink::Grpc => "the service answers `delivered`",
         Sink::Mqtt => "the sessions of its subscribers have it",
         #[cfg(feature = "faults")]
         Sink::Faulty => "its script says so",

@@ -1,6 +1,7 @@
 //! What the service answered, and what that means for the delivery. Pure.
 
 use crate::egress::Verdict;
+use crate::egress::words::printable;
 use hyper::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use hyper::{StatusCode, http::HeaderValue};
 use std::time::{Duration, SystemTime};
@@ -79,24 +80,6 @@ fn place(location: &HeaderValue) -> String {
         None => plain.to_owned(),
     };
     printable(&plain, MAX_WORDS_CHARS)
-}
-
-/// One line of text with no control characters, and not too long.
-fn printable(text: &str, max_chars: usize) -> String {
-    let mut line = String::new();
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
-        if word.is_empty() {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    match line.char_indices().nth(max_chars) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::config::settings::{self, Address, BindMatch, ExchangeKind, QueueKind, Tls};
 use crate::egress::{
-    RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue, TlsOptions, WebhookFormat,
-    WebhookOptions,
+    GrpcOptions, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue, TlsOptions,
+    WebhookFormat, WebhookOptions,
 };
 use std::time::Duration;
 
@@ -65,6 +65,15 @@ fn rabbitmq_queue(queue: &settings::Queue) -> RabbitmqQueue {
         max_length: queue.max_length,
         ttl: queue.ttl,
         dead_letter_exchange: queue.dead_letter_exchange.clone(),
+    }
+}
+
+/// `timeout`: of one attempt.
+pub fn grpc_options(sink: &settings::Grpc, timeout: Duration) -> GrpcOptions {
+    GrpcOptions {
+        url: sink.url.expose().to_owned(),
+        tls: tls_options(sink.tls.as_ref()),
+        timeout,
     }
 }
 

@@ -5,14 +5,14 @@ use super::super::explain;
 use super::{
     MAX_SEGMENT_BYTES, MIN_DEAD_LETTER_SEGMENT_BYTES, free_space, min_segment_bytes, seed,
 };
-use super::{rabbitmq_options, webhook_options};
+use super::{grpc_options, rabbitmq_options, webhook_options};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{self, Destination, DestinationKind};
 use crate::egress::stream::{
     JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
 };
-use crate::egress::{DeadLetterLog, Egress, NameBook, Rabbitmq, Webhook};
+use crate::egress::{DeadLetterLog, Egress, GrpcSink, NameBook, Rabbitmq, Webhook};
 use crate::journal::{self, LaneState, SettleGroup, Shared, SinkMarks};
 use crate::log::disk::Disk;
 use crate::log::{LogKind, Sizes};
@@ -125,9 +125,11 @@ impl Site {
                 let rabbitmq = self.rabbitmq(broker, spec)?;
                 Ok((Egress::Rabbitmq(rabbitmq), None, Held::nothing()))
             }
-            DestinationKind::Kafka(_) | DestinationKind::Grpc(_) => {
-                Err(format!("{}: its type is not built in", spec.name))
+            DestinationKind::Grpc(sink) => {
+                let sink = self.grpc(sink, spec)?;
+                Ok((Egress::Grpc(sink), None, Held::nothing()))
             }
+            DestinationKind::Kafka(_) => Err(format!("{}: its type is not built in", spec.name)),
         }
     }
 
@@ -150,6 +152,15 @@ impl Site {
         let gateway = self.started.gateway.name.clone();
         let name: Arc<str> = spec.name.as_str().into();
         Webhook::new(&options, names, name, gateway, self.clock.clone())
+            .map_err(|e| format!("{}: {e}", spec.name))
+    }
+
+    fn grpc(&self, sink: &settings::Grpc, spec: &Destination) -> Result<GrpcSink, String> {
+        let options = grpc_options(sink, spec.lane.timeout);
+        let names = Arc::clone(&self.names);
+        let gateway = self.started.gateway.name.clone();
+        let name: Arc<str> = spec.name.as_str().into();
+        GrpcSink::new(&options, names, name, gateway, self.clock.clone())
             .map_err(|e| format!("{}: {e}", spec.name))
     }
 

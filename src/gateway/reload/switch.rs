@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{Destination, DestinationKind};
 use crate::door::Door;
-use crate::egress::{DeadLetterLog, Egress, Rabbitmq, Webhook};
+use crate::egress::{DeadLetterLog, Egress, GrpcSink, Rabbitmq, Webhook};
 use crate::gateway::lanes::{self, Lane, Lanes};
 use crate::gateway::news;
 use crate::gateway::open::{
@@ -403,6 +403,10 @@ fn check_options(steps: &Steps) -> Result<(), String> {
         match &spec.kind {
             DestinationKind::Webhook(hook) => {
                 Webhook::check(&open::webhook_options(hook, spec.lane.timeout))
+                    .map_err(|why| format!("{name}: {why}"))?;
+            }
+            DestinationKind::Grpc(sink) => {
+                GrpcSink::check(&open::grpc_options(sink, spec.lane.timeout))
                     .map_err(|why| format!("{name}: {why}"))?;
             }
             DestinationKind::Rabbitmq(broker) => {

@@ -1,23 +1,22 @@
-//! `proto/` → the Rust that the gRPC ingress is built with, checked in so that nobody needs a protobuf
+//! A file of `proto/` → the Rust that the gateway is built with, checked in so that nobody needs a protobuf
 //! compiler. `cargo xtask proto` runs it; `cargo xtask lint` looks whether it would change anything.
 //!
-//! usage: codegen PROTO_DIR OUT_DIR
+//! usage: codegen PROTO_DIR FILE OUT_DIR
 
 use prost::Message;
 use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-const FILE: &str = "causeway/v1/gateway.proto";
 /// What reflection serves.
 const DESCRIPTORS: &str = "causeway.v1.bin";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = env::args_os().skip(1).map(PathBuf::from);
-    let (Some(proto), Some(out)) = (args.next(), args.next()) else {
-        return Err("usage: codegen PROTO_DIR OUT_DIR".into());
+    let (Some(proto), Some(file), Some(out)) = (args.next(), args.next(), args.next()) else {
+        return Err("usage: codegen PROTO_DIR FILE OUT_DIR".into());
     };
-    let descriptors = protox::compile([FILE], [&proto])?;
+    let descriptors = protox::compile([file], [&proto])?;
     fs::create_dir_all(&out)?;
     fs::write(out.join(DESCRIPTORS), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()

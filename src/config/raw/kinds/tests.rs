@@ -191,6 +191,24 @@ fn a_webhook_and_a_grpc_destination() {
         panic!("{kind:?}");
     };
     assert_eq!(sink.url.expose(), "http://localhost:1");
+    for url in ["http://localhost", "https://u:p@localhost/"] {
+        good(&format!(
+            "[destinations.x]\ntype = \"grpc\"\nurl = \"{url}\""
+        ));
+    }
+    for url in [
+        "http://localhost:1/path",
+        "http://localhost?x",
+        "http://localhost#x",
+    ] {
+        let errors = errors(&format!(
+            "[destinations.x]\ntype = \"grpc\"\nurl = \"{url}\""
+        ));
+        assert_eq!(
+            errors,
+            ["`destinations.x.url` is no address of a gRPC service"]
+        );
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
         destination: Some(&[
             Key::new("topic", Form::Text),
             Key::new("create", Form::Table(CREATE)),
+            Key::new("partition_header", Form::Text),
         ]),
         make: Some(kinds::kafka),
     },

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// What a file says of one destination.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaOptions {
     /// Host and port of some of them.
     pub brokers: Vec<String>,
@@ -28,7 +28,7 @@ pub struct KafkaOptions {
     pub timeout: Duration,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaLogin {
     /// As Kafka calls it.
     pub mechanism: &'static str,

@@ -20,11 +20,14 @@ use super::{Attempted, NameBook, Shape, Verdict};
 use crate::message::Delivery;
 use keeper::Keeper;
 use shared::Shared;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 pub struct Kafka {
+    client_id: String,
     shared: Arc<Shared>,
+    /// The last that were adopted.
+    options: Mutex<KafkaOptions>,
 }
 
 impl Kafka {
@@ -40,18 +43,31 @@ impl Kafka {
     /// If no thread can be had.
     pub fn new(options: KafkaOptions, names: Arc<NameBook>, name: Arc<str>) -> Result<Self, String> {
         let shared = Shared::new(name, names, options.clone());
-        let keeper = Keeper::new(Arc::clone(&shared), options);
+        let keeper = Keeper::new(Arc::clone(&shared), options.clone());
         thread::Builder::new()
             .name("kafka".to_owned())
             .spawn(|| keeper.keep())
             .map_err(|e| format!("no thread can be started: {e}"))?;
-        Ok(Self { shared })
+        Ok(Self {
+            client_id: options.client_id.clone(),
+            shared,
+            options: Mutex::new(options),
+        })
     }
 
     /// For what comes next, by a new producer once all that is in flight is settled or, after one attempt's
     /// time, given up.
     pub fn adopt(&self, options: KafkaOptions) {
-        self.shared.adopt(options);
+        let mut last = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != options {
+            last.clone_from(&options);
+            self.shared.adopt(options);
+        }
+    }
+
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     pub async fn deliver(&self, deliveries: &[Delivery], strict: bool) -> Attempted {

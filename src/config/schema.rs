@@ -70,6 +70,7 @@ mod tests {
                 || message.contains("isn't set")
                 || message.contains("in the connection \"bus\" too")
                 || message.contains("the secret's file")
+                || message.contains("can't be read: No such file")
                 || message.contains("nothing uses the connection")
         };
         for problem in &report.problems {

@@ -51,6 +51,12 @@ pub trait Harness: Sized {
     /// If it has none.
     fn oversize(&self, message: Message) -> Result<Message, Cannot>;
 
+    /// Whether what was sent before nobody answered any more waits in its client until somebody does, rather
+    /// than being tried again by the lane.
+    fn waits_in_its_client(&self) -> bool {
+        false
+    }
+
     /// What becomes of messages while our credentials are wrong.
     fn locked_out(&self) -> LockedOut {
         LockedOut::Held

@@ -9,6 +9,7 @@ mod credentials;
 #[cfg(feature = "faults")]
 mod faulty;
 mod harness;
+pub mod kafka;
 mod odd_bytes;
 mod order;
 mod oversize;
@@ -42,6 +43,7 @@ macro_rules! contract {
 
 mod kinds {
     contract!(stream, super::super::stream::Stream);
+    contract!(kafka, super::super::kafka::Kafka);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod brokers;
+pub mod kafka;
 mod chunked;
 pub mod client;
 pub mod events;

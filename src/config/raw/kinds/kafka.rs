@@ -8,7 +8,7 @@ use crate::egress::kafka::{check_properties, is_topic, property_problem};
 
 /// What OpenSSL is needed for.
 const HAS_TLS: bool = cfg!(feature = "kafka-tls");
-const NEEDS_TLS: &str = "this build has no TLS for Kafka (the feature kafka-tls)";
+const NEEDS_TLS: &str = "TLS for Kafka is not built in (the feature kafka-tls)";
 
 pub(in crate::config::raw) fn kafka(
     values: &Values,
@@ -76,21 +76,11 @@ fn check_topic(values: &Values, reader: &Reader<'_>) {
 }
 
 fn check_tls(values: &Values, reader: &Reader<'_>) {
-    let Some(tls) = values.table("tls") else {
-        return;
-    };
-    if !HAS_TLS {
+    if !HAS_TLS && values.has("tls") {
         reader.key_error(
             &values.place("tls"),
             NEEDS_TLS,
             "build it with `--features kafka-tls`, or take the images, which have it",
-        );
-    }
-    if tls.has("server_name") {
-        reader.key_error(
-            &tls.place("server_name"),
-            "a Kafka broker must have the name by which it is reached in its certificate",
-            "take `server_name` out",
         );
     }
 }
@@ -118,7 +108,9 @@ fn read_sasl(values: &Values, reader: &Reader<'_>) -> Option<Sasl> {
             ("password", "{ env = \"KAFKA_PASSWORD\" }"),
         ],
     };
-    for (key, example) in needed.iter().filter(|(key, _)| !values.has(key)) {
+    // A secret that can't be read isn't there either, and was reported.
+    let missing = needed.iter().filter(|(key, _)| !values.has(key));
+    for (key, example) in missing.filter(|_| !reader.has_errors()) {
         reader.key_error(
             &values.path,
             format!("to log in by this mechanism `{key}` is needed"),

@@ -27,6 +27,7 @@ mod http_events;
 mod imports;
 mod journal_format;
 mod journal_repair;
+mod kafka;
 mod limits;
 mod log_sim;
 mod logs;

@@ -80,13 +80,19 @@ fn read_partition(consumer: &BaseConsumer, topic: &str, partition: i32, all: &mu
     consumer.assign(&list).expect("an assignment");
     let deadline = Instant::now() + PATIENCE;
     while next < end {
-        assert!(Instant::now() < deadline, "{topic} {partition}: {next} of {end}");
+        assert!(
+            Instant::now() < deadline,
+            "{topic} {partition}: {next} of {end}"
+        );
         let Some(read) = consumer.poll(Duration::from_millis(100)) else {
             continue;
         };
         let Ok(message) = read else { continue };
         next = message.offset() + 1;
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let headers = message
+            .headers()
+            .into_iter()
+            .flat_map(|headers| headers.iter());
         let headers = headers.map(|header| {
             let value = header.value.unwrap_or_default();
             (header.key.to_owned(), value.to_vec())

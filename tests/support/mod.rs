@@ -6,12 +6,12 @@
 
 pub mod batch;
 pub mod brokers;
-pub mod kafka;
 mod chunked;
 pub mod client;
 pub mod events;
 pub mod grpc;
 pub mod journal_house;
+pub mod kafka;
 pub mod load;
 pub mod metrics;
 pub mod metrics_lint;

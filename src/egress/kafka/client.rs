@@ -182,7 +182,10 @@ impl KafkaOptions {
     pub(super) fn client(&self, batch_bytes: usize) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Warning);
-        let asked_batch = self.properties.iter().find(|(name, _)| name == "batch.size");
+        let asked_batch = self
+            .properties
+            .iter()
+            .find(|(name, _)| name == "batch.size");
         let asked_batch = asked_batch.and_then(|(_, value)| value.parse().ok());
         let batch_bytes = asked_batch.unwrap_or(BATCH_BYTES).min(batch_bytes);
         for (name, value) in [

@@ -144,7 +144,9 @@ impl Keeper {
         let asked = self.shared.state().topics.take_asked();
         if asked.is_empty() {
             let topic = self.options.topic.as_deref().unwrap_or(ANY_TOPIC);
-            producer.client().fetch_metadata(Some(topic), ANSWER_LIMIT)?;
+            producer
+                .client()
+                .fetch_metadata(Some(topic), ANSWER_LIMIT)?;
             return Ok(None);
         }
         let mut standings = Vec::with_capacity(asked.len());
@@ -187,10 +189,13 @@ impl Keeper {
             None | Some(RDKafkaErrorCode::LeaderNotAvailable) => Standing::There,
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => match self.options.create {
                 None => Standing::Missing(say(RDKafkaErrorCode::UnknownTopicOrPartition)),
-                Some((partitions, copies)) => Standing::Missing(self.create(name, partitions, copies)),
+                Some((partitions, copies)) => {
+                    Standing::Missing(self.create(name, partitions, copies))
+                }
             },
             Some(
-                code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::InvalidTopic),
+                code
+                @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::InvalidTopic),
             ) => Standing::Refused(say(code), Instant::now()),
             Some(code) => Standing::Missing(say(code)),
         })
@@ -199,9 +204,8 @@ impl Keeper {
     /// What is to be said until it is there.
     fn create(&self, name: &str, partitions: i32, copies: i32) -> Arc<str> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
-        let created = self.admin(|admin, options| async move {
-            admin.create_topics([&topic], &options).await
-        });
+        let created = self
+            .admin(|admin, options| async move { admin.create_topics([&topic], &options).await });
         match created.map(|results| results.into_iter().next()) {
             Ok(Some(Ok(_)) | None) => {
                 tracing::info!(destination = %self.shared.name, topic = name, partitions, "created the topic");
@@ -210,7 +214,9 @@ impl Keeper {
             Ok(Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => {
                 format!("the topic {name:?} is being created").into()
             }
-            Ok(Some(Err((_, code)))) => format!("the topic {name:?} can't be created: {code}").into(),
+            Ok(Some(Err((_, code)))) => {
+                format!("the topic {name:?} can't be created: {code}").into()
+            }
             Err(why) => format!("the topic {name:?} can't be created: {why}").into(),
         }
     }
@@ -221,7 +227,10 @@ impl Keeper {
         if topics.is_empty() {
             return self.batch_bytes;
         }
-        let specifiers: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let specifiers: Vec<_> = topics
+            .iter()
+            .map(|name| ResourceSpecifier::Topic(name))
+            .collect();
         let described = self.admin(|admin, options| async move {
             admin.describe_configs(&specifiers, &options).await
         });

@@ -14,7 +14,6 @@ mod shared;
 mod topics;
 
 pub use client::{KafkaLogin, KafkaOptions, OAUTHBEARER, check_properties, property_problem};
-pub use record::is_topic;
 
 use super::{Attempted, NameBook, Shape, Verdict};
 use crate::message::Delivery;
@@ -41,7 +40,11 @@ impl Kafka {
     ///
     /// # Errors
     /// If no thread can be had.
-    pub fn new(options: KafkaOptions, names: Arc<NameBook>, name: Arc<str>) -> Result<Self, String> {
+    pub fn new(
+        options: KafkaOptions,
+        names: Arc<NameBook>,
+        name: Arc<str>,
+    ) -> Result<Self, String> {
         let shared = Shared::new(name, names, options.clone());
         let keeper = Keeper::new(Arc::clone(&shared), options.clone());
         thread::Builder::new()

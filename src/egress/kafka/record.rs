@@ -2,12 +2,9 @@
 
 use super::client::KafkaOptions;
 use crate::egress::DeliveryNames;
-use crate::message::{Delivery, MessageId};
+use crate::message::{Delivery, MessageId, TopicNames};
 use bytes::Bytes;
 use rdkafka::message::{Header, OwnedHeaders};
-
-/// Kafka's own limit.
-const MAX_TOPIC_BYTES: usize = 249;
 
 /// What of a record isn't the delivery's as it is.
 pub struct Record<'a> {
@@ -32,15 +29,9 @@ impl<'a> Record<'a> {
     ) -> Result<Self, String> {
         let envelope = &delivery.message.envelope;
         let own = delivery.target().topic.as_deref();
-        let topic = own
-            .or(options.topic.as_deref())
-            .unwrap_or(&envelope.topic);
-        if !is_topic(topic) {
-            return Err(format!(
-                "{topic:?} is no name of a Kafka topic: those have 1 to {MAX_TOPIC_BYTES} letters, digits, `.`, \
-                 `_` and `-`"
-            ));
-        }
+        let topic = own.or(options.topic.as_deref()).unwrap_or(&envelope.topic);
+        let unfit = |why: String| format!("the topic {topic:?}: {why}");
+        TopicNames::Kafka.check(topic).map_err(unfit)?;
         let of_envelope = || envelope.payload.as_ref().ok();
         let payload = delivery.target().payload.as_ref().or_else(of_envelope);
         Ok(Self {
@@ -49,18 +40,9 @@ impl<'a> Record<'a> {
             key: delivery.key().map(|key| &key[..]),
             payload: payload.map(|payload: &Bytes| &payload[..]),
             timestamp: i64::try_from(delivery.accepted.0).unwrap_or(i64::MAX),
-            headers: headers(delivery, names),
+            headers: headers(delivery, names)?,
         })
     }
-}
-
-/// Whether Kafka knows such names.
-#[must_use]
-pub fn is_topic(name: &str) -> bool {
-    let is_legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=MAX_TOPIC_BYTES).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && name.bytes().all(is_legal)
 }
 
 fn partition(delivery: &Delivery, options: &KafkaOptions) -> Result<Option<i32>, String> {
@@ -82,14 +64,16 @@ fn partition(delivery: &Delivery, options: &KafkaOptions) -> Result<Option<i32>,
 }
 
 /// Those that travel along, and ours behind them: Kafka's clients take the last of a name.
-fn headers(delivery: &Delivery, names: &DeliveryNames) -> OwnedHeaders {
+fn headers(delivery: &Delivery, names: &DeliveryNames) -> Result<OwnedHeaders, String> {
     let envelope = &delivery.message.envelope;
-    let mut all = Some(OwnedHeaders::new_with_capacity(8));
+    let (mut all, mut has_nul) = (Some(OwnedHeaders::new_with_capacity(8)), false);
     let mut add = |key: &str, value: &[u8]| {
+        // To clients in C it would be another name.
+        has_nul |= key.contains('\0');
         let value = Some(value);
         all = all.take().map(|all| all.insert(Header { key, value }));
     };
-    delivery.headers().each(|name, value| add(name, value));
+    delivery.headers().each(&mut add);
     add("causeway-topic", envelope.topic.as_bytes());
     add("message-id", names.borrowed().delivery_id.as_bytes());
     if let MessageId::Publisher(id) = &envelope.id {
@@ -98,5 +82,8 @@ fn headers(delivery: &Delivery, names: &DeliveryNames) -> OwnedHeaders {
     if let Some(content_type) = delivery.content_type() {
         add("content-type", content_type.as_bytes());
     }
-    all.unwrap_or_default()
+    match has_nul {
+        false => Ok(all.unwrap_or_default()),
+        true => Err("a header's name has a NUL character in it".to_owned()),
+    }
 }

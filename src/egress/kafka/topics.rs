@@ -68,9 +68,9 @@ impl Topics {
                 return Word::Refuse(Arc::clone(why));
             }
             Standing::Missing(why) => Word::Wait(Arc::clone(why)),
-            Standing::Unknown | Standing::Refused(..) => {
-                Word::Wait(format!("the brokers are asked whether there is a topic {name:?}").into())
-            }
+            Standing::Unknown | Standing::Refused(..) => Word::Wait(
+                format!("the brokers are asked whether there is a topic {name:?}").into(),
+            ),
         };
         self.ask(&name);
         word
@@ -91,9 +91,8 @@ impl Topics {
             return;
         }
         let is_needed = |topic: &Topic| topic.held > 0 || topic.is_asked;
-        self.by_name.retain(|_, topic| {
-            is_needed(topic) || topic.standing == Standing::There
-        });
+        self.by_name
+            .retain(|_, topic| is_needed(topic) || topic.standing == Standing::There);
         if self.by_name.len() >= MAX_TOPICS {
             self.by_name.retain(|_, topic| is_needed(topic));
         }
@@ -101,7 +100,10 @@ impl Topics {
 
     /// A call says `Retry` of it; it gives it back by `release`.
     pub fn hold(&mut self, name: &str) -> Option<Arc<str>> {
-        let name = self.by_name.get_key_value(name).map(|(name, _)| Arc::clone(name))?;
+        let name = self
+            .by_name
+            .get_key_value(name)
+            .map(|(name, _)| Arc::clone(name))?;
         self.by_name.get_mut(&name)?.held += 1;
         Some(name)
     }

@@ -2,10 +2,10 @@
 //! by a reload while the gateway runs.
 
 use super::super::explain;
-use super::{kafka_options, webhook_options};
 use super::{
     MAX_SEGMENT_BYTES, MIN_DEAD_LETTER_SEGMENT_BYTES, free_space, min_segment_bytes, seed,
 };
+use super::{kafka_options, webhook_options};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{self, Destination, DestinationKind};

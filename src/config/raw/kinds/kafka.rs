@@ -4,7 +4,8 @@ use super::super::values::Values;
 use super::tls::read_tls;
 use crate::config::reader::Reader;
 use crate::config::settings::{Create, DestinationKind, Kafka, Mechanism, Plain, Sasl};
-use crate::egress::kafka::{check_properties, is_topic, property_problem};
+use crate::egress::kafka::{check_properties, property_problem};
+use crate::message::TopicNames;
 
 /// What OpenSSL is needed for.
 const HAS_TLS: bool = cfg!(feature = "kafka-tls");
@@ -66,12 +67,12 @@ fn check_each(values: &Values, properties: &Properties, reader: &Reader<'_>) {
 }
 
 fn check_topic(values: &Values, reader: &Reader<'_>) {
-    if values.text("topic").is_some_and(|topic| !is_topic(topic)) {
-        reader.error(
-            &values.place("topic"),
-            "this is no name of a Kafka topic",
-            "use up to 249 letters, digits, `.`, `_` and `-`",
-        );
+    let said = values
+        .text("topic")
+        .map(|topic| TopicNames::Kafka.check(topic));
+    if let Some(Err(why)) = said {
+        let help = "write the name of a Kafka topic";
+        reader.error(&values.place("topic"), why, help);
     }
 }
 

@@ -88,13 +88,12 @@ fn a_record_has_all_of_its_message() {
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         let mut tombstone = grpc::message("orders/eu", "order-2", "");
-        (tombstone.payload, tombstone.key) = (None, Some("gone".into()));
+        (tombstone.payload, tombstone.key) = (None, "gone".into());
         let empty = grpc::message("orders/eu", "order-3", "");
         for message in [tombstone, empty] {
-            let published = grpc::connect(gateway.grpc)
-                .await
-                .publish(grpc::publish(message));
-            published.await.unwrap_or_else(|e| panic!("{e}"));
+            let mut client = grpc::connect(gateway.grpc).await;
+            let published = client.publish(grpc::publish(message)).await;
+            published.unwrap_or_else(|e| panic!("{e}"));
         }
     });
     wait_delivered(&gateway, 3);

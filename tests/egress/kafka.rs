@@ -26,7 +26,7 @@ pub struct Kafka {
 
 enum Server {
     Shared(&'static Own<kafka::Kafka>),
-    Own(Own<kafka::Kafka>),
+    Own(Box<Own<kafka::Kafka>>),
 }
 
 impl Deref for Server {
@@ -54,7 +54,7 @@ impl Harness for Kafka {
     fn start(scenario: &str) -> Result<Self, String> {
         let name = scenario.rsplit("::").next().unwrap_or_default();
         let server = match HARMFUL.contains(&name) {
-            true => own_kafka(scenario).map(Server::Own),
+            true => own_kafka(scenario).map(Box::new).map(Server::Own),
             false => shared(scenario).map(Server::Shared),
         };
         let mut kafka = Self {

@@ -3,6 +3,8 @@
 
 mod cluster;
 mod records;
+#[cfg(feature = "kafka-tls")]
+mod secure;
 mod settings;
 mod topics;
 

@@ -117,7 +117,7 @@ impl ClientContext for Courier {
         };
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => shared.is_broken(reason),
-            Some(RDKafkaErrorCode::AllBrokersDown) => shared.is_down(None),
+            Some(RDKafkaErrorCode::AllBrokersDown) => shared.is_down(),
             _ => shared.is_suspect(reason),
         }
     }

@@ -31,7 +31,7 @@ const BATCH_HEAD_BYTES: usize = 256;
 
 pub struct Keeper {
     shared: Arc<Shared>,
-    options: KafkaOptions,
+    options: Arc<KafkaOptions>,
     /// No larger batch is sent.
     batch_bytes: usize,
 }
@@ -39,14 +39,14 @@ pub struct Keeper {
 /// Why a producer is given up.
 enum Why {
     Broken(Arc<str>),
-    Adopt(KafkaOptions),
+    Adopt(Arc<KafkaOptions>),
     /// A topic takes smaller batches only.
     Smaller(usize),
     End,
 }
 
 impl Keeper {
-    pub const fn new(shared: Arc<Shared>, options: KafkaOptions) -> Self {
+    pub const fn new(shared: Arc<Shared>, options: Arc<KafkaOptions>) -> Self {
         Self {
             shared,
             options,
@@ -65,18 +65,32 @@ impl Keeper {
                 }
                 Err(why) => self.without(why),
             };
+            let why = match why {
+                Why::Broken(_) => self.rest(),
+                why => Some(why),
+            };
             match why {
-                Why::End => return,
-                Why::Smaller(bytes) => self.batch_bytes = bytes,
-                Why::Adopt(options) => {
+                Some(Why::End) => return,
+                Some(Why::Smaller(bytes)) => self.batch_bytes = bytes,
+                Some(Why::Adopt(options)) => {
                     (self.options, self.batch_bytes) = (options, BATCH_BYTES);
                     self.shared.state().topics.forget_all();
                 }
-                Why::Broken(_) => match self.shared.next_task(RENEWAL_PAUSE) {
-                    Task::End => return,
-                    Task::Adopt(options) => self.options = options,
-                    Task::Look | Task::Renew(_) => {}
-                },
+                Some(Why::Broken(_)) | None => {}
+            }
+        }
+    }
+
+    /// After a producer that broke: what comes meanwhile.
+    fn rest(&self) -> Option<Why> {
+        let end = Instant::now() + RENEWAL_PAUSE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.shared.next_task(left) {
+                Task::End => return Some(Why::End),
+                Task::Adopt(options) => return Some(Why::Adopt(options)),
+                _ if left.is_zero() => return None,
+                Task::Look | Task::Renew(_) => {}
             }
         }
     }

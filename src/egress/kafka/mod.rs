@@ -23,10 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 pub struct Kafka {
-    client_id: String,
+    client_id: Arc<str>,
     shared: Arc<Shared>,
     /// The last that were adopted.
-    options: Mutex<KafkaOptions>,
+    options: Mutex<Arc<KafkaOptions>>,
 }
 
 impl Kafka {
@@ -45,14 +45,15 @@ impl Kafka {
         names: Arc<NameBook>,
         name: Arc<str>,
     ) -> Result<Self, String> {
-        let shared = Shared::new(name, names, options.clone());
-        let keeper = Keeper::new(Arc::clone(&shared), options.clone());
+        let options = Arc::new(options);
+        let shared = Shared::new(name, names, Arc::clone(&options));
+        let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&options));
         thread::Builder::new()
             .name("kafka".to_owned())
             .spawn(|| keeper.keep())
             .map_err(|e| format!("no thread can be started: {e}"))?;
         Ok(Self {
-            client_id: options.client_id.clone(),
+            client_id: options.client_id.as_str().into(),
             shared,
             options: Mutex::new(options),
         })
@@ -62,9 +63,9 @@ impl Kafka {
     /// time, given up.
     pub fn adopt(&self, options: KafkaOptions) {
         let mut last = self.options.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != options {
-            last.clone_from(&options);
-            self.shared.adopt(options);
+        if **last != options {
+            *last = Arc::new(options);
+            self.shared.adopt(Arc::clone(&last));
         }
     }
 

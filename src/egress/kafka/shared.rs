@@ -38,8 +38,10 @@ pub struct State {
     /// What the connection said last.
     last_error: Option<Arc<str>>,
     is_suspect: bool,
+    /// That it is down was logged.
+    is_told: bool,
     broken: Option<Arc<str>>,
-    adopted: Option<KafkaOptions>,
+    adopted: Option<Arc<KafkaOptions>>,
     is_ending: bool,
 }
 
@@ -55,7 +57,7 @@ pub enum Task {
     /// To see whether the brokers answer, and to ask them about topics.
     Look,
     Renew(Arc<str>),
-    Adopt(KafkaOptions),
+    Adopt(Arc<KafkaOptions>),
     End,
 }
 
@@ -69,14 +71,14 @@ pub struct Sent {
 }
 
 impl Shared {
-    pub fn new(name: Arc<str>, names: Arc<NameBook>, options: KafkaOptions) -> Arc<Self> {
+    pub fn new(name: Arc<str>, names: Arc<NameBook>, options: Arc<KafkaOptions>) -> Arc<Self> {
         let mut topics = Topics::default();
         ask_for_own(&mut topics, &options);
         Arc::new(Self {
             name,
             names,
             state: Mutex::new(State {
-                options: Arc::new(options),
+                options,
                 phase: Phase::Down("not connected yet".into()),
                 producer: None,
                 topics,
@@ -84,6 +86,7 @@ impl Shared {
                 barred: 0,
                 last_error: None,
                 is_suspect: false,
+                is_told: false,
                 broken: None,
                 adopted: None,
                 is_ending: false,
@@ -132,11 +135,12 @@ impl Shared {
     }
 
     /// No broker is there.
-    pub fn is_down(&self, reason: Option<&str>) {
+    pub fn is_down(&self) {
         let mut state = self.state();
-        let why = state.why_down(reason);
+        let why = state.why_down(None);
         if state.phase == Phase::Up {
-            tracing::warn!(destination = %self.name, "{why}");
+            // Brokers close what is idle: whether they answer is seen next.
+            tracing::debug!(destination = %self.name, "{why}");
             state.phase = Phase::Down(why);
         }
         state.is_suspect = true;
@@ -160,7 +164,7 @@ impl Shared {
         self.news.notify_all();
     }
 
-    pub fn adopt(&self, options: KafkaOptions) {
+    pub fn adopt(&self, options: Arc<KafkaOptions>) {
         let mut state = self.state();
         state.phase = Phase::Down("its settings have changed".into());
         state.adopted = Some(options);
@@ -294,9 +298,9 @@ impl State {
     }
 
     /// What is handed over goes to this one from now on.
-    pub fn install(&mut self, producer: Arc<Producer>, options: &KafkaOptions) {
+    pub fn install(&mut self, producer: Arc<Producer>, options: &Arc<KafkaOptions>) {
         self.producer = Some(producer);
-        self.options = Arc::new(options.clone());
+        self.options = Arc::clone(options);
         (self.broken, self.last_error) = (None, None);
         ask_for_own(&mut self.topics, options);
     }
@@ -306,21 +310,20 @@ impl State {
         self.phase = Phase::Down(why);
     }
 
-    /// Unless something came up meanwhile that it has to see to first.
+    /// Unless something came up meanwhile that it has to see to first. Whether that is news.
     pub fn go_up(&mut self) -> bool {
         if self.broken.is_some() || self.adopted.is_some() || self.phase == Phase::Up {
             return false;
         }
         self.phase = Phase::Up;
         self.last_error = None;
-        true
+        std::mem::take(&mut self.is_told)
     }
 
     /// Whether that is news.
     pub fn go_down(&mut self, why: Arc<str>) -> bool {
-        let is_news = self.phase != Phase::Down(Arc::clone(&why));
         self.phase = Phase::Down(why);
-        is_news
+        !std::mem::replace(&mut self.is_told, true)
     }
 }
 

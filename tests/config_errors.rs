@@ -153,9 +153,9 @@ fn of_the_design_only_what_is_not_built_in_is_refused() {
     let expected = [
         error("mqtt"),
         error("\"bus\""),
-        error("\"bus\""),
         error("\"rabbitmq\""),
         error("\"sns\""),
+        error("\"exactly_once\""),
     ];
     assert_eq!(refused, expected);
 }

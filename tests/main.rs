@@ -28,6 +28,7 @@ mod http_events;
 mod imports;
 mod journal_format;
 mod journal_repair;
+mod kafka;
 mod lanes;
 mod limits;
 mod log_sim;

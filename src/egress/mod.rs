@@ -6,6 +6,7 @@
 mod dial;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
+pub mod kafka;
 mod names;
 pub mod stream;
 mod verdict;
@@ -13,6 +14,7 @@ mod webhook;
 
 pub use dial::TlsOptions;
 
+pub use kafka::{Kafka, KafkaLogin, KafkaOptions};
 pub use names::{DeliveryNames, NameBook, Names};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
 pub use verdict::{KeyOrder, Shape, Verdict};
@@ -28,6 +30,7 @@ use stream::StreamDestination;
 pub enum Egress {
     Stream(StreamDestination),
     Webhook(Webhook),
+    Kafka(Kafka),
     /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
     Nowhere,
     #[cfg(any(test, feature = "faults"))]
@@ -52,6 +55,7 @@ impl Egress {
             // After a failure it applies nothing anyway.
             Self::Stream(stream) => stream.deliver(deliveries).await,
             Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
+            Self::Kafka(kafka) => kafka.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
                 verdicts: vec![Verdict::halt("there is no such destination"); deliveries.len()],
                 mark: None,
@@ -76,6 +80,7 @@ impl Egress {
                 flights: webhook.concurrency(),
                 ..Shape::BULK
             },
+            Self::Kafka(_) => Kafka::SHAPE,
             Self::Nowhere => Shape::BULK,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.shape(),
@@ -87,6 +92,7 @@ impl Egress {
         match self {
             Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
             Self::Webhook(_) => KeyOrder::OneAtATime,
+            Self::Kafka(_) => KeyOrder::Pipelined,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.key_order(),
         }

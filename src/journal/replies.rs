@@ -89,6 +89,11 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
+    /// It goes to one who waits for no other.
+    pub const fn is_alone(&self) -> bool {
+        matches!(self, Self::One(..))
+    }
+
     /// A client that went away changes nothing.
     pub fn send(self) {
         match self {

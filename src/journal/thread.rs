@@ -431,7 +431,8 @@ fn send(step: Step, replies: &mut Replies, receipts: &mpsc::UnboundedSender<Post
     }
     let is_short = step.answers.len() <= DIRECT_RECEIPTS;
     let batch = replies.address(step.answers);
-    let unsent = if is_short {
+    // What goes to a mailbox always takes the same way: it is told apart by its order alone.
+    let unsent = if is_short && batch.iter().all(Outgoing::is_alone) {
         batch
     } else {
         match receipts.send((batch, step.spent)) {
@@ -490,6 +491,35 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, Wall};
     use crate::log::disk::RealDisk;
+
+    /// A short batch behind a long one must not overtake it: whose answer it is hangs on that.
+    #[test]
+    fn answers_of_a_mailbox_keep_their_order() {
+        let mailbox = Arc::new(Mailbox::default());
+        let mut replies = Replies::default();
+        replies.push(Reply::Run(Run::new(&mailbox, 6)));
+        let (sender, mut receipts) = mpsc::unbounded_channel();
+        let accepted = |position| {
+            Ok(crate::journal::Accepted {
+                position: Position(position),
+                original: None,
+            })
+        };
+        for positions in [0..5, 5..6] {
+            let step = Step {
+                answers: positions.map(accepted).collect(),
+                ..Step::default()
+            };
+            send(step, &mut replies, &sender);
+        }
+        while let Ok((batch, _)) = receipts.try_recv() {
+            batch.into_iter().for_each(Outgoing::send);
+        }
+        let mut heard = VecDeque::new();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(mailbox.poll_take(&mut cx, &mut heard).is_ready());
+        assert_eq!(heard, (0..6).map(accepted).collect::<VecDeque<Answer>>());
+    }
 
     #[test]
     fn above_its_limit_the_queue_refuses() {

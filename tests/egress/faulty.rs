@@ -22,7 +22,9 @@ impl Harness for Faulty {
 
     fn settings(&self) -> String {
         let (script, record) = (self.script, self.record());
-        format!("type = \"faulty\"\nscript = \"{script}\"\nrecord = {record:?}\n")
+        // Its circuit would keep back what a planted fault lets overtake.
+        let breaker = "breaker = { failures = 100_000 }";
+        format!("type = \"faulty\"\nscript = \"{script}\"\nrecord = {record:?}\n{breaker}\n")
     }
 
     fn be(&mut self, mood: Mood) -> Result<(), Cannot> {

@@ -17,7 +17,6 @@ mod grpc;
 mod house;
 mod http;
 mod journal;
-mod kafka;
 mod log;
 mod memory;
 mod receipts;
@@ -31,7 +30,7 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 11] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),
@@ -40,7 +39,6 @@ const BENCHES: [Bench; 12] = [
     ("routes", routes::routes),
     ("http", http::http),
     ("grpc", grpc::grpc),
-    ("kafka", kafka::kafka),
     ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),
     ("rss-stuck-key", memory::stuck_key),

@@ -105,21 +105,20 @@ impl<T: Send + 'static> Group<T> {
     /// Takes out the slots of what the journal's queue doesn't take.
     fn queue(
         &self,
-        submissions: Vec<Submission>,
+        mut submissions: Vec<Submission>,
         slots: &mut Vec<Slot<T>>,
     ) -> Vec<(Slot<T>, Refusal)> {
         if submissions.is_empty() {
             return Vec::new();
         }
-        let chains: Vec<_> = submissions.iter().map(|s| s.chain.clone()).collect();
-        let (taken, refusal) = match self.door.journal.submit_all(submissions, &self.mailbox) {
-            Ok(taken) => (taken, Refusal::Busy),
-            Err(refusal) => (0, refusal),
+        let journal = &self.door.journal;
+        let Err(refusal) = journal.submit_all(&mut submissions, &self.mailbox) else {
+            return Vec::new();
         };
-        for chain in chains[taken..].iter().flatten() {
+        for chain in submissions.iter().filter_map(|left| left.chain.as_ref()) {
             chain.break_at_hand_over(refusal.is_retriable());
         }
-        let left = slots.split_off(taken);
+        let left = slots.split_off(slots.len() - submissions.len());
         left.into_iter()
             .map(|slot| (slot, refusal.clone()))
             .collect()

@@ -4,6 +4,8 @@
 //! to one task of the runtime as a whole: waking tasks one by one from here costs more than the write.
 
 mod guard;
+#[cfg(test)]
+mod tests;
 
 use super::core::{Answer, Journal, Step};
 use super::keeper::{CheckpointImage, Keeper};
@@ -193,30 +195,35 @@ impl Handle {
         Ok(answer)
     }
 
-    /// Queues publishes in their order, as many as there is room for; how many that is. Their answers come
-    /// to the mailbox, in the same order.
+    /// Queues publishes in their order, as many as there is room for. Their answers come to the mailbox, in
+    /// the same order.
+    ///
+    /// # Errors
+    /// Why those that are left in `submissions` weren't taken.
     pub fn submit_all(
         &self,
-        submissions: Vec<Submission>,
+        submissions: &mut Vec<Submission>,
         mailbox: &Arc<Mailbox>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<(), Refusal> {
         let mut queue = self.threads.lock();
         if queue.stopping {
             return Err(Refusal::Stopping);
         }
         let before = queue.publishes.len();
         let count = submissions.len().min(MAX_QUEUED.saturating_sub(before));
-        if count == 0 {
-            return Ok(0);
+        if count > 0 {
+            queue.publishes.extend(submissions.drain(..count));
+            queue.replies.push(Reply::Run(Run::new(mailbox, count)));
+            queue.queued.publishes += count as u64;
         }
-        queue.publishes.extend(submissions.into_iter().take(count));
-        queue.replies.push(Reply::Run(Run::new(mailbox, count)));
-        queue.queued.publishes += count as u64;
         drop(queue);
         if before == 0 {
             self.threads.journal_wakes.notify_one();
         }
-        Ok(count)
+        match submissions.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::Busy),
+        }
     }
 
     /// Queues settlements: they become durable with the next batch. Waits while too many are on
@@ -482,81 +489,5 @@ fn request_image(threads: &Threads) -> Option<CheckpointImage> {
         }
         let waited = threads.keeper_wakes.wait_timeout(queue, KEEPER_TICK);
         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::house;
-    use super::*;
-    use crate::clock::{Clock, Wall};
-    use crate::log::disk::RealDisk;
-
-    /// A short batch behind a long one must not overtake it: whose answer it is hangs on that.
-    #[test]
-    fn answers_of_a_mailbox_keep_their_order() {
-        let mailbox = Arc::new(Mailbox::default());
-        let mut replies = Replies::default();
-        replies.push(Reply::Run(Run::new(&mailbox, 6)));
-        let (sender, mut receipts) = mpsc::unbounded_channel();
-        let accepted = |position| {
-            Ok(crate::journal::Accepted {
-                position: Position(position),
-                original: None,
-            })
-        };
-        for positions in [0..5, 5..6] {
-            let step = Step {
-                answers: positions.map(accepted).collect(),
-                ..Step::default()
-            };
-            send(step, &mut replies, &sender);
-        }
-        while let Ok((batch, _)) = receipts.try_recv() {
-            batch.into_iter().for_each(Outgoing::send);
-        }
-        let mut heard = VecDeque::new();
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(mailbox.poll_take(&mut cx, &mut heard).is_ready());
-        assert_eq!(heard, (0..6).map(accepted).collect::<VecDeque<Answer>>());
-    }
-
-    #[test]
-    fn above_its_limit_the_queue_refuses() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let house = house(dir.path(), &Clock::manual(Wall(1_000_000)));
-        // Nobody takes anything of it.
-        let handle = Handle {
-            threads: Arc::new(Threads {
-                queue: Mutex::default(),
-                journal_wakes: Condvar::new(),
-                keeper_wakes: Condvar::new(),
-                settle_room: Notify::new(),
-            }),
-            shared: Arc::clone(house.journal.shared()),
-            disk: Arc::new(RealDisk),
-            faults: Faults::none(),
-        };
-        let submission = house.submission(None, "x");
-        for _ in 0..MAX_QUEUED {
-            let queued = handle.submit(submission.clone());
-            assert!(queued.is_ok());
-        }
-        let refused = handle.submit(submission.clone()).err();
-        assert_eq!(refused, Some(Refusal::Busy));
-        drop(handle.threads.lock().publishes.pop_front());
-        handle.threads.lock().replies.pop();
-        assert!(handle.submit(submission.clone()).is_ok());
-
-        // While steps have no room what waits doesn't grow behind the queue's back.
-        let mut work = Work::default();
-        for round in 0..3 {
-            work.stalled = true;
-            take_work(&handle.threads, &mut work);
-            assert_eq!(work.publishes.len(), MAX_QUEUED, "round {round}");
-            assert_eq!(work.replies.len(), MAX_QUEUED, "round {round}");
-            while handle.submit(submission.clone()).is_ok() {}
-        }
-        assert_eq!(handle.threads.lock().publishes.len(), MAX_QUEUED);
     }
 }

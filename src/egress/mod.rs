@@ -65,6 +65,13 @@ impl Egress {
         }
     }
 
+    /// At the end of its lane, in bounded time.
+    pub async fn close(&self) {
+        if let Self::Kafka(kafka) = self {
+            kafka.close().await;
+        }
+    }
+
     /// How a lane batches for it. A stream syncs the disk that the journal is on, and pays for each
     /// batch what it pays for a hundred records.
     #[must_use]

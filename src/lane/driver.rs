@@ -177,6 +177,11 @@ enum Event {
 impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     async fn run(mut self) -> Result<(), DriverError> {
         let result = self.work().await;
+        self.egress.close().await;
+        // What was confirmed by that.
+        while let Some(Some((id, attempted))) = self.in_turn.next().now_or_never() {
+            self.attempted(id, attempted);
+        }
         let buried = self.last_burial().await;
         // What is known is kept; if even that fails it is delivered again after a restart.
         let settled = self.settle().await;

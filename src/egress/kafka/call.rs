@@ -13,6 +13,14 @@ pub struct Call {
     left: AtomicUsize,
     done: Notify,
     failures: Mutex<Vec<(usize, Verdict)>>,
+    held: Mutex<Held>,
+}
+
+/// Topics for which nothing goes on before the call has returned.
+#[derive(Default)]
+struct Held {
+    topics: Vec<Arc<str>>,
+    has_returned: bool,
 }
 
 /// Of one record. librdkafka keeps it until it says what became of that.
@@ -29,6 +37,7 @@ impl Call {
             left: AtomicUsize::new(deliveries + 1),
             done: Notify::new(),
             failures: Mutex::default(),
+            held: Mutex::default(),
         })
     }
 
@@ -42,6 +51,25 @@ impl Call {
     pub fn fail(&self, index: usize, verdict: Verdict) {
         self.failures().push((index, verdict));
         self.count_down();
+    }
+
+    /// Takes a hold of a topic, unless it has one or returned.
+    pub fn hold(&self, topic: &str, take: impl FnOnce() -> Option<Arc<str>>) {
+        let mut held = self.held();
+        if !held.has_returned && !held.topics.iter().any(|name| **name == *topic) {
+            held.topics.extend(take());
+        }
+    }
+
+    /// It returns, or nobody waits for it any more: what it held.
+    pub fn returns(&self) -> Vec<Arc<str>> {
+        let mut held = self.held();
+        held.has_returned = true;
+        std::mem::take(&mut held.topics)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, Vec<(usize, Verdict)>> {
@@ -81,6 +109,16 @@ mod tests {
         call.count_down();
         let expected = [Verdict::Delivered, Verdict::retry("no"), Verdict::Delivered];
         assert_eq!(waiter.await.unwrap(), expected);
+    }
+
+    #[test]
+    fn it_holds_a_topic_once_and_only_until_it_returns() {
+        let call = Call::of(1);
+        call.hold("a", || Some("a".into()));
+        call.hold("a", || unreachable!("it has it"));
+        assert_eq!(call.returns(), ["a".into()]);
+        call.hold("b", || unreachable!("nobody would give it back"));
+        assert_eq!(call.returns(), []);
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ impl ProducerContext for Courier {
             Meaning::Reject => Verdict::reject(why),
             Meaning::NoTopic => {
                 if let Some(shared) = shared {
-                    shared.topic_is_gone(record.topic());
+                    shared.topic_is_gone(record.topic(), &ticket.call);
                 }
                 Verdict::retry(why)
             }

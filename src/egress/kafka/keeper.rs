@@ -1,7 +1,7 @@
 //! The thread that keeps a destination's producer: it connects, asks about topics, and makes a new producer
 //! where the old one can't go on. All that blocks is here.
 
-use super::client::{BATCH_BYTES, KafkaOptions};
+use super::client::{BATCH_BYTES, KafkaOptions, OAUTHBEARER};
 use super::courier::{Courier, nobody};
 use super::shared::{Producer, Shared, Task};
 use super::topics::Standing;
@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 /// What is in flight at the end of a lane may still be confirmed for so long.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// What a producer had sent when it failed for good may still be answered for so long: it sends nothing more.
+const FATAL_LIMIT: Duration = Duration::from_secs(1);
 /// What a purge gives back comes at once.
 const PURGE_LIMIT: Duration = Duration::from_secs(5);
 /// Asked for to see whether anybody answers, where no topic is known: every cluster answers something.
@@ -54,8 +56,14 @@ impl Keeper {
         }
     }
 
-    /// Until the destination is dropped.
-    pub fn keep(mut self) {
+    /// Until the destination is closed or dropped.
+    pub fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        self.keep();
+        shared.has_ended();
+    }
+
+    fn keep(mut self) {
         loop {
             let why = match self.producer() {
                 Ok(producer) => {
@@ -238,7 +246,10 @@ impl Keeper {
     /// Kafka refuses a batch, with all that is in it, that is larger than its topic's `max.message.bytes`, and
     /// librdkafka doesn't take it apart: so none is made that the smallest of the topics wouldn't take.
     fn smallest_batch(&self, topics: &[&str]) -> usize {
-        if topics.is_empty() {
+        let login = self.options.sasl.as_ref();
+        // Clients for questions never get a token: they would wait in vain.
+        let has_no_answer = login.is_some_and(|login| login.mechanism == OAUTHBEARER);
+        if topics.is_empty() || has_no_answer {
             return self.batch_bytes;
         }
         let specifiers: Vec<_> = topics
@@ -287,6 +298,10 @@ impl Keeper {
     /// When this returns all that was handed to it is settled, and the calls that did it have returned.
     fn retire(&self, producer: Arc<Producer>, why: &Why) {
         let (patience, words): (_, Arc<str>) = match why {
+            Why::Broken(why) if producer.client().fatal_error().is_some() => {
+                (FATAL_LIMIT, Arc::clone(why))
+            }
+            // Its later records would overtake what failed.
             Why::Broken(why) => (Duration::ZERO, Arc::clone(why)),
             Why::Adopt(_) => (self.options.timeout, "its settings have changed".into()),
             Why::Smaller(_) => (self.options.timeout, "batches become smaller".into()),
@@ -295,13 +310,23 @@ impl Keeper {
         self.shared.state().take_producer(words);
         let is_done = !patience.is_zero() && producer.flush(patience).is_ok();
         if !is_done {
-            producer.purge(PurgeConfig::default().queue().inflight());
-            if let Err(error) = producer.flush(PURGE_LIMIT) {
-                tracing::warn!(destination = %self.shared.name, "what was in flight isn't given back: {error}");
-            }
+            self.take_back(&producer);
         }
         // The last one: its own threads end here.
         drop(producer);
         self.shared.wait_for_calls();
+    }
+
+    /// A call whose records aren't given back would never return, and with its lane nothing would go on: so
+    /// the producer lives until they are. One of its threads may hang in a look-up of a name.
+    fn take_back(&self, producer: &Producer) {
+        producer.purge(PurgeConfig::default().queue().inflight());
+        while let Err(error) = producer.flush(PURGE_LIMIT) {
+            if self.shared.is_ending() {
+                return;
+            }
+            tracing::warn!(destination = %self.shared.name, "what was in flight isn't given back yet: {error}");
+            producer.purge(PurgeConfig::default().queue().inflight());
+        }
     }
 }

@@ -11,6 +11,8 @@ mod courier;
 mod keeper;
 mod record;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 pub use client::{KafkaLogin, KafkaOptions, OAUTHBEARER, check_properties, property_problem};
@@ -21,6 +23,10 @@ use keeper::Keeper;
 use shared::Shared;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+/// How long a lane waits at its end for its producer to close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Kafka {
     client_id: Arc<str>,
@@ -50,7 +56,7 @@ impl Kafka {
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&options));
         thread::Builder::new()
             .name("kafka".to_owned())
-            .spawn(|| keeper.keep())
+            .spawn(|| keeper.run())
             .map_err(|e| format!("no thread can be started: {e}"))?;
         Ok(Self {
             client_id: options.client_id.as_str().into(),
@@ -67,6 +73,13 @@ impl Kafka {
             *last = Arc::new(options);
             self.shared.adopt(Arc::clone(&last));
         }
+    }
+
+    /// What is in flight has a moment to be confirmed; what isn't by then is in doubt.
+    pub async fn close(&self) {
+        self.shared.end();
+        // One that waits for brokers who don't answer ends later, by itself.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, self.shared.ended()).await;
     }
 
     #[must_use]
@@ -103,7 +116,7 @@ impl Kafka {
     }
 }
 
-/// Its thread ends by itself: what is in flight has a moment to be confirmed, and is then given up.
+/// Its thread ends by itself, as with `close`.
 impl Drop for Kafka {
     fn drop(&mut self) {
         self.shared.end();

@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, ThreadedProducer};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 pub type Producer = ThreadedProducer<Courier>;
 
@@ -24,6 +25,8 @@ pub struct Shared {
     state: Mutex<State>,
     /// For the keeper.
     news: Condvar,
+    /// The keeper has ended.
+    over: watch::Sender<bool>,
 }
 
 pub struct State {
@@ -67,7 +70,6 @@ pub struct Sent {
     pub call: Arc<Call>,
     is_counted: bool,
     bars: bool,
-    held: Vec<Arc<str>>,
 }
 
 impl Shared {
@@ -92,6 +94,7 @@ impl Shared {
                 is_ending: false,
             }),
             news: Condvar::new(),
+            over: watch::Sender::new(false),
         })
     }
 
@@ -107,7 +110,6 @@ impl Shared {
             call: Arc::clone(&call),
             is_counted: false,
             bars: false,
-            held: Vec::new(),
         };
         let mut state = self.state();
         for (index, delivery) in deliveries.iter().enumerate() {
@@ -130,8 +132,11 @@ impl Shared {
         sent
     }
 
-    pub fn topic_is_gone(&self, topic: &str) {
-        self.state().topics.forget(topic);
+    /// A record of this call has failed because of it: no later one of its key goes on before the lane knows.
+    pub fn topic_is_gone(&self, topic: &str, call: &Call) {
+        let topics = &mut self.state().topics;
+        topics.forget(topic);
+        call.hold(topic, || topics.hold(topic));
     }
 
     /// No broker is there.
@@ -174,6 +179,20 @@ impl Shared {
     pub fn end(&self) {
         self.state().is_ending = true;
         self.news.notify_all();
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.state().is_ending
+    }
+
+    pub fn has_ended(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Waits until the keeper has ended.
+    pub async fn ended(&self) {
+        // The sender is here: there is no other end.
+        let _ = self.over.subscribe().wait_for(|is_over| *is_over).await;
     }
 
     /// For the keeper: waits until there is something to do, which while it is down is to look again after a
@@ -284,9 +303,7 @@ impl State {
 
     /// Nothing for this topic goes on before this call has returned.
     fn hold(&mut self, sent: &mut Sent, topic: &str, why: Arc<str>) -> Verdict {
-        if !sent.held.iter().any(|held| **held == *topic) {
-            sent.held.extend(self.topics.hold(topic));
-        }
+        sent.call.hold(topic, || self.topics.hold(topic));
         Verdict::retry(why)
     }
 
@@ -350,8 +367,8 @@ impl Drop for Sent {
         let mut state = self.shared.state();
         state.calls -= usize::from(self.is_counted);
         state.barred -= usize::from(self.bars);
-        for topic in &self.held {
-            state.topics.release(topic);
+        for topic in self.call.returns() {
+            state.topics.release(&topic);
         }
         if state.calls == 0 {
             self.shared.news.notify_all();

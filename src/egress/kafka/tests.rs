@@ -152,45 +152,58 @@ async fn after_a_fatal_error_another_producer_goes_on() {
 /// What else was on its way when a producer failed for good is heard of before it goes.
 #[tokio::test]
 async fn what_was_answered_after_a_fatal_error_isnt_sent_again() {
-    let cluster = MockCluster::new(1).expect("a mock cluster");
-    cluster.create_topic(TOPIC, 1, 1).expect("a topic");
-    cluster.create_topic("other", 1, 1).expect("a topic");
+    let cluster = MockCluster::new(2).expect("a mock cluster");
+    for (topic, leader) in [(TOPIC, 1), ("slow", 2)] {
+        cluster.create_topic(topic, 1, 1).expect("a topic");
+        let led = cluster.partition_leader(topic, 0, Some(leader));
+        led.expect("a leader");
+    }
     let kafka = kafka(&cluster);
-    let to_other = |position| {
+    let to_slow = |position| {
         let mut delivery = delivery(position);
         let mut message = Message::clone(&delivery.message);
-        message.plan.targets[0].topic = Some("other".to_owned());
+        message.plan.targets[0].topic = Some("slow".to_owned());
         delivery.message = Arc::new(message);
-        delivery
+        vec![delivery]
     };
-    deliver(&kafka, vec![delivery(0), to_other(1)]).await;
+    deliver(&kafka, deliveries(0..1)).await;
+    deliver(&kafka, to_slow(1)).await;
     cluster
-        .broker_round_trip_time(1, Duration::from_millis(300))
+        .broker_round_trip_time(2, Duration::from_millis(600))
         .expect("it is slow");
+    let (slow, fast) = (to_slow(2), deliveries(3..4));
+    let mut slow = Box::pin(kafka.deliver(&slow, false));
+    assert_eq!((&mut slow).now_or_never(), None);
+    // It gets there first; else it is the one that is refused.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let lost_count = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     cluster.request_errors(RDKafkaApiKey::Produce, &[lost_count]);
-    // Two requests: one of them is refused.
-    let verdicts = kafka
-        .deliver(&[to_other(2), delivery(3)], false)
-        .await
-        .verdicts;
+    let (slow, fast) = tokio::join!(slow, kafka.deliver(&fast, false));
+    let verdicts = [slow.verdicts, fast.verdicts].concat();
     let delivered = verdicts.iter().filter(|v| **v == Verdict::Delivered);
     assert_eq!(delivered.count(), 1, "{verdicts:?}");
     assert!(unknown(&verdicts).is_some(), "{verdicts:?}");
 }
 
-/// More than librdkafka's own queue takes, and none of it leaves it meanwhile.
+/// More than librdkafka's own queue takes, and none of it leaves it: all is handed over.
 #[tokio::test]
 async fn no_queue_of_the_client_is_ever_full() {
     let cluster = cluster();
     let kafka = kafka(&cluster);
     deliver(&kafka, deliveries(0..1)).await;
     cluster
-        .broker_round_trip_time(1, Duration::from_secs(2))
+        .broker_round_trip_time(1, 2 * PATIENCE)
         .expect("it is slow");
-    let verdicts = kafka.deliver(&deliveries(1..110_000), false).await.verdicts;
-    let failed = verdicts.iter().find(|v| **v != Verdict::Delivered);
-    assert_eq!(failed, None);
+    let many = deliveries(1..110_000);
+    let mut call = Box::pin(kafka.deliver(&many, false));
+    assert_eq!((&mut call).now_or_never(), None);
+    kafka.close().await;
+    let attempted = tokio::time::timeout(PATIENCE, call).await;
+    let verdicts = attempted.expect("it ends").verdicts;
+    let kept = verdicts
+        .iter()
+        .find(|v| !matches!(v, Verdict::Unknown { .. }));
+    assert_eq!(kept, None, "it wasn't handed over");
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 
 use super::client::{BATCH_BYTES, KafkaOptions, OAUTHBEARER};
 use super::courier::{Courier, nobody};
-use super::shared::{Producer, Shared, Task};
+use super::producer::Producer;
+use super::shared::{Shared, Task};
 use super::topics::Standing;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -106,10 +107,7 @@ impl Keeper {
     fn producer(&self) -> Result<Arc<Producer>, String> {
         let config = self.options.client(self.batch_bytes);
         let courier = Courier::of(&self.shared, self.options.sasl.clone());
-        let producer: Producer = config
-            .create_with_context(courier)
-            .map_err(|e| e.to_string())?;
-        let producer = Arc::new(producer);
+        let producer = Arc::new(Producer::new(&config, courier)?);
         let mut state = self.shared.state();
         state.install(Arc::clone(&producer), &self.options);
         Ok(producer)

@@ -2,13 +2,15 @@
 //! what a record has and what its failures mean.
 //!
 //! What lives here: calls and what they wait for (`call`), what is shared (`shared`), topics (`topics`),
-//! callbacks (`courier`), and the one thread that may block (`keeper`). A call hands its batch over to
-//! librdkafka's queue and waits; what was handed over is never given up while its producer lives.
+//! callbacks (`courier`) and their thread (`producer`), and the one thread that may block (`keeper`). A call
+//! hands its batch over to librdkafka's queue and waits; what was handed over is never given up while its
+//! producer lives.
 
 mod call;
 mod client;
 mod courier;
 mod keeper;
+mod producer;
 mod record;
 mod shared;
 #[cfg(test)]

@@ -6,18 +6,17 @@
 
 use super::call::{Call, Ticket};
 use super::client::KafkaOptions;
-use super::courier::{Courier, words};
+use super::courier::words;
+use super::producer::Producer;
 use super::record::Record;
 use super::topics::{Topics, Word};
 use crate::egress::{NameBook, Verdict};
 use crate::message::Delivery;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, ThreadedProducer};
+use rdkafka::producer::BaseRecord;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-
-pub type Producer = ThreadedProducer<Courier>;
 
 pub struct Shared {
     pub name: Arc<str>,

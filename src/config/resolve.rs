@@ -292,7 +292,7 @@ impl<'a> Context<'a> {
             destination: name.to_owned(),
             guarantee: asked.guarantee,
             names,
-            topic: raw.topic.clone(),
+            topic: raw.topic.clone().or_else(|| own_topic(destination)),
             key: raw.key.clone(),
             headers: raw.headers.clone(),
             priority: raw.priority.clone(),
@@ -405,4 +405,14 @@ fn guarantee_of(raw: &Raw, route: &RawRoute, target: &RawTarget) -> (Guarantee, 
         .into_iter()
         .find_map(|(word, path)| Some((word?, path.name("guarantee"))));
     found.unwrap_or((Guarantee::AtLeastOnce, defaults))
+}
+/// In the plan, as if each target had named it: a reload that changes it sends nothing elsewhere that was
+/// accepted before.
+fn own_topic(destination: &RawDestination) -> Option<Template> {
+    let Some(Kind::Made(DestinationKind::Kafka(kafka))) = &destination.kind else {
+        return None;
+    };
+    // What isn't one was reported where it stands.
+    let topic = kafka.topic.as_deref()?;
+    Template::parse(topic, &[]).ok()
 }

@@ -1,8 +1,8 @@
 //! Settings change while records are in flight.
 
-use super::{assert_whole, gateway, lane, publish_during, settings, wait_delivered};
+use super::{assert_whole, gateway, lane, publish_during, settings, wait_delivered, wait_error};
 use crate::egress::kafka::shared;
-use crate::support::kafka::create_topic;
+use crate::support::kafka::{create_topic, read_topic};
 use crate::support::wait::wait_for;
 use std::thread;
 use std::time::Duration;
@@ -52,4 +52,37 @@ fn order_holds_when_a_reload_makes_a_new_producer() {
     });
     wait_delivered(&gateway, published.values().sum());
     assert_whole(&address, "reloads", &published);
+}
+
+/// What was accepted goes where the file said then.
+#[test]
+fn another_topic_is_for_what_comes_next() {
+    let test = "kafka::settings::another_topic_is_for_what_comes_next";
+    let Some(kafka) = shared(test) else { return };
+    let address = kafka.ports().plain().to_string();
+    let file = |topic: &str| settings(&format!("{address:?}"), &format!("topic = {topic:?}"));
+    let gateway = gateway(&file("topic-before"));
+    let publish = |id: &str| {
+        let headers = [("idempotency-key", id)];
+        let response = gateway
+            .client(PATIENCE)
+            .post("/v1/topics/a", &headers, b"x");
+        assert_eq!(response.expect("it answers").status, 202);
+    };
+    publish("before");
+    // It isn't there: owed.
+    wait_error(&gateway, "topic-before");
+    gateway.configure(&file("topic-after"));
+    let output = gateway.run(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    publish("after");
+    for topic in ["topic-after", "topic-before"] {
+        create_topic(&address, topic, 1, 1, &[]);
+    }
+    wait_delivered(&gateway, 2);
+    for (topic, id) in [("topic-before", "before"), ("topic-after", "after")] {
+        let records = read_topic(&address, topic);
+        let ids: Vec<String> = records.iter().map(|r| r.text("publisher-id")).collect();
+        assert_eq!(ids, [id], "{topic}");
+    }
 }

@@ -110,6 +110,22 @@ fn a_topic_is_created_if_the_file_says_so() {
 }
 
 #[test]
+fn a_topic_that_cant_be_created_is_waited_for() {
+    let test = "kafka::topics::a_topic_that_cant_be_created_is_waited_for";
+    let Some(kafka) = shared(test) else { return };
+    let address = kafka.ports().plain().to_string();
+    // There is one broker.
+    let gateway = by_header(&address, "create = { partitions = 1, replication = 3 }");
+    assert_eq!(publish(&gateway, "too-wide", "one"), 202);
+    wait_error(&gateway, "can't be created: ");
+    wait_error(&gateway, "replication factor");
+    assert_eq!(counts_of(&gateway).pending, 1);
+    create_topic(&address, "too-wide", 1, 1, &[]);
+    wait_delivered(&gateway, 1);
+    assert_eq!(ids(&address, "too-wide"), ["one"]);
+}
+
+#[test]
 fn what_isnt_ours_goes_to_the_dead_letters() {
     let test = "kafka::topics::what_isnt_ours_goes_to_the_dead_letters";
     let Some(kafka) = shared(test) else { return };

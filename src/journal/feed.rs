@@ -6,15 +6,15 @@ use super::state::{LaneState, Shared};
 use super::{DOOR_LANE, Handle, SettleGroup, SinkMarks};
 use crate::clock::Wall;
 use crate::lane::{self, Feed, FeedError, Fresh, Mode, Room};
+use crate::log::{RECORD_HEADER_BYTES, StoredRecord};
 use crate::message::{
     Delivery, DeliveryId, Epoch, LaneId, Message, Ordinal, Position, Settlement, record,
 };
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Deliveries that are looked up in one go when a lane reads from the segments.
-const PAGE_DELIVERIES: usize = 1024;
+const PAGE_DELIVERIES: usize = 4096;
 
 /// One lane's way to the journal. Its calls may read the disk.
 pub struct LaneFeed {
@@ -44,9 +44,13 @@ impl LaneFeed {
     /// The next deliveries in journal order, up to the bounds, from wherever they are. Empty if
     /// there are none for now.
     pub fn take(&self, max_count: usize, max_bytes: usize) -> io::Result<Vec<Delivery>> {
-        match self.take_inbox(max_count, max_bytes) {
-            Some(taken) => Ok(taken),
-            None => self.take_segments(max_count, max_bytes),
+        loop {
+            if let Some(taken) = self.take_inbox(max_count, max_bytes) {
+                return Ok(taken);
+            }
+            if let Some(read) = self.take_segments(max_count, max_bytes)? {
+                return Ok(read);
+            }
         }
     }
 
@@ -60,30 +64,46 @@ impl LaneFeed {
         (!taken.is_empty() || !lags).then_some(taken)
     }
 
-    /// From the segments, until the lane is level with the journal.
-    fn take_segments(&self, max_count: usize, max_bytes: usize) -> io::Result<Vec<Delivery>> {
+    /// From the segments; `None` once the next ones are those of the inbox.
+    fn take_segments(
+        &self,
+        max_count: usize,
+        max_bytes: usize,
+    ) -> io::Result<Option<Vec<Delivery>>> {
         let mut cursor = self.cursor();
         loop {
-            let page = self.owed_page(*cursor, max_count);
+            let until = self.lane.inbox.gap_until();
+            let page = self.owed_page(*cursor, until, max_count);
             if !page.is_empty() {
                 let read = self.read_many(&page, max_bytes)?;
                 if let Some(last) = read.last() {
                     *cursor = after(last.at);
                 }
-                return Ok(read);
+                return Ok(Some(read));
+            }
+            if let Some(until) = until {
+                *cursor = (*cursor).max(until);
+                return Ok(None);
             }
             let level = || self.lane.ledger().owed().next_from(*cursor).is_none();
             if self.lane.inbox.catch_up(level) {
-                return Ok(Vec::new());
+                return Ok(None);
             }
         }
     }
 
-    fn owed_page(&self, cursor: DeliveryId, max_count: usize) -> Vec<DeliveryId> {
-        self.lane
-            .ledger()
-            .owed()
-            .page_from(cursor, max_count.min(PAGE_DELIVERIES))
+    fn owed_page(
+        &self,
+        cursor: DeliveryId,
+        until: Option<DeliveryId>,
+        max_count: usize,
+    ) -> Vec<DeliveryId> {
+        let max_count = max_count.min(PAGE_DELIVERIES);
+        let mut page = self.lane.ledger().owed().page_from(cursor, max_count);
+        if let Some(until) = until {
+            page.truncate(page.partition_point(|at| *at < until));
+        }
+        page
     }
 
     /// Reads deliveries that the lane owes, in the order given, until they come to `max_bytes`; at
@@ -112,27 +132,20 @@ impl LaneFeed {
     fn read_run(&self, wanted: &[DeliveryId], max_bytes: usize) -> io::Result<Vec<Delivery>> {
         let mut positions: Vec<Position> = wanted.iter().map(|at| at.position).collect();
         positions.dedup();
-        let records = self.shared.reader.read_many(&positions, max_bytes)?;
-        let mut messages = HashMap::new();
-        for stored in records {
-            let (message, print) = record::decode(&stored.body).map_err(io::Error::other)?;
-            let source = Source {
-                accepted: stored.wall,
-                epoch: stored.epoch,
-                identity: print.map(|print| print.key),
-                size_bytes: (stored.body.len() + crate::log::RECORD_HEADER_BYTES) as u32,
-                message: Arc::new(message),
-            };
-            messages.insert(stored.position, source);
-        }
+        let mut records = self
+            .shared
+            .reader
+            .read_many(&positions, max_bytes)?
+            .into_iter();
         let mut deliveries = Vec::with_capacity(wanted.len());
-        for at in wanted {
-            match messages.get(&at.position) {
-                Some(source) => deliveries.push(self.delivery(*at, source)),
+        for of_one in wanted.chunk_by(|a, b| a.position == b.position) {
+            let source = match records.next() {
+                Some(stored) if stored.position == of_one[0].position => Source::of(stored)?,
                 // Cut off by `max_bytes`: what follows comes with the next call.
                 None if !deliveries.is_empty() => break,
-                None => return Err(missing(*at)),
-            }
+                _ => return Err(missing(of_one[0])),
+            };
+            deliveries.extend(of_one.iter().map(|at| self.delivery(*at, &source)));
         }
         Ok(deliveries)
     }
@@ -177,6 +190,19 @@ struct Source {
     message: Arc<Message>,
 }
 
+impl Source {
+    fn of(stored: StoredRecord) -> io::Result<Self> {
+        let (message, print) = record::decode(&stored.body).map_err(io::Error::other)?;
+        Ok(Self {
+            accepted: stored.wall,
+            epoch: stored.epoch,
+            identity: print.map(|print| print.key),
+            size_bytes: (stored.body.len() + RECORD_HEADER_BYTES) as u32,
+            message: Arc::new(message),
+        })
+    }
+}
+
 impl Feed for LaneFeed {
     fn take_fresh(&self, room: Room) -> Fresh {
         let max_bytes = usize::try_from(room.bytes).unwrap_or(usize::MAX);
@@ -186,8 +212,7 @@ impl Feed for LaneFeed {
 
     fn take_stored(&self, room: Room) -> Result<Vec<Delivery>, FeedError> {
         let max_bytes = usize::try_from(room.bytes).unwrap_or(usize::MAX);
-        self.take_segments(room.count, max_bytes)
-            .map_err(unreadable)
+        self.take(room.count, max_bytes).map_err(unreadable)
     }
 
     fn read(&self, ids: &[DeliveryId], max_bytes: u64) -> Result<Vec<Delivery>, FeedError> {

@@ -1,8 +1,9 @@
 //! Fresh deliveries on their way from the journal's thread to one lane, in bounded memory.
 //!
 //! Invariant: what is queued is a run of what the lane owes, in order. When it would grow over its bound
-//! the inbox *lags*: nothing more is queued, and once it is empty the lane reads on from the segments, until
-//! it is level.
+//! the inbox *lags*: nothing more is queued behind it. Once it is empty it queues again what comes, and
+//! what came in between is a *gap* before it, which the lane reads from the segments: so a lane that fell
+//! behind reads what it missed, not all that comes while it reads.
 
 use crate::message::{Delivery, DeliveryId, Position};
 use std::collections::VecDeque;
@@ -25,7 +26,10 @@ struct Queue {
     runs: VecDeque<vec::IntoIter<Delivery>>,
     count: usize,
     bytes: usize,
+    /// Nothing is queued of what came after the last run.
     lags: bool,
+    /// What is owed before this one and isn't taken yet is in the segments only; the runs begin with it.
+    gap_until: Option<DeliveryId>,
     /// Changes of mode that the lane wasn't told yet: the first position, and whether it is strict.
     turns: Vec<(Position, bool)>,
     /// Something was pushed behind the last of them.
@@ -69,6 +73,7 @@ impl Inbox {
             count: 0,
             bytes: 0,
             lags: true,
+            gap_until: None,
             turns: Vec::new(),
             is_behind_turn: false,
         };
@@ -86,6 +91,14 @@ impl Inbox {
     pub fn push(&self, mut deliveries: Vec<Delivery>) {
         let mut queue = self.queue();
         queue.is_behind_turn |= !deliveries.is_empty();
+        if queue.lags
+            && queue.count == 0
+            && let Some(first) = deliveries.first()
+        {
+            // All that the lane owes before it is in the ledger.
+            queue.gap_until = Some(first.at);
+            queue.lags = false;
+        }
         if !queue.lags {
             let (fit, bytes) = queue.fit(&deliveries);
             queue.lags = fit < deliveries.len();
@@ -120,13 +133,14 @@ impl Inbox {
     pub fn restart(&self) {
         let mut queue = self.queue();
         (queue.count, queue.bytes, queue.lags) = (0, 0, true);
+        queue.gap_until = None;
         queue.runs.clear();
         queue.turns.clear();
         queue.is_behind_turn = false;
     }
 
-    /// Takes queued deliveries that aren't before `cursor`. The flag says that the queue is empty
-    /// and more is in the segments.
+    /// Takes queued deliveries that aren't before `cursor`. The flag says that what is next is in the
+    /// segments.
     pub fn take(
         &self,
         cursor: DeliveryId,
@@ -135,6 +149,10 @@ impl Inbox {
     ) -> (Vec<Delivery>, bool) {
         let mut queue = self.queue();
         let (mut taken, mut bytes) = (Vec::new(), 0);
+        if queue.gap_until.is_some_and(|until| cursor < until) {
+            return (taken, true);
+        }
+        queue.gap_until = None;
         while taken.len() < max_count && bytes < max_bytes {
             let Some(delivery) = queue.pop() else {
                 break;
@@ -149,13 +167,20 @@ impl Inbox {
         (taken, lags)
     }
 
-    /// Ends the lag if `level` says so under the inbox's lock, so that no push falls between.
+    /// Where what must be read from the segments ends, if that is known yet.
+    #[must_use]
+    pub fn gap_until(&self) -> Option<DeliveryId> {
+        self.queue().gap_until
+    }
+
+    /// Ends the lag if `level` says so under the inbox's lock, so that no push falls between; false while
+    /// there is more to read from the segments.
     pub fn catch_up(&self, level: impl FnOnce() -> bool) -> bool {
         let mut queue = self.queue();
-        if level() {
+        if queue.gap_until.is_none() && level() {
             queue.lags = false;
         }
-        !queue.lags
+        !queue.lags && queue.gap_until.is_none()
     }
 
     /// Returns when something was pushed since the last call returned.

@@ -272,6 +272,43 @@ fn a_lane_is_fed_what_it_owes_in_order_from_memory_and_from_segments() {
 }
 
 #[test]
+fn a_lane_that_falls_behind_reads_what_it_missed_and_goes_on_from_memory() {
+    let seed = fastrand::u64(..);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let dir = tempfile::tempdir().expect("temp dir");
+    let clock = Clock::manual(Wall(1_000_000));
+    let mut house = super::tests::house(dir.path(), &clock);
+    let state = house.journal.shared().lane(house.lane).expect("is there");
+    let shared = Arc::clone(house.journal.shared());
+    let feed = feed::LaneFeed::new(shared, Arc::clone(&state), None);
+    // The inbox holds 16,384.
+    let (mut published, mut next, mut gaps) = (0_u64, 0_u64, 0);
+    while published < 120_000 {
+        let count = rng.u64(1..6_000);
+        let batch = (0..count).map(|_| house.submission(None, "p")).collect();
+        house.publish(batch);
+        published += count;
+        gaps += usize::from(state.inbox.gap_until().is_some());
+        for _ in 0..rng.usize(0..3) {
+            for delivery in feed.take(rng.usize(1..4_000), usize::MAX).expect("reads") {
+                assert_eq!(delivery.at.position.0, next, "seed {seed}");
+                next += 1;
+            }
+        }
+    }
+    while let taken = feed.take(4_096, usize::MAX).expect("reads")
+        && !taken.is_empty()
+    {
+        for delivery in taken {
+            assert_eq!(delivery.at.position.0, next, "seed {seed}");
+            next += 1;
+        }
+    }
+    assert_eq!(next, published, "seed {seed}");
+    assert!(gaps > 0, "it never fell behind: seed {seed}");
+}
+
+#[test]
 fn what_is_wanted_first_is_read_first_however_few_bytes_are_allowed() {
     let dir = tempfile::tempdir().expect("temp dir");
     let clock = Clock::manual(Wall(1_000_000));

@@ -9,6 +9,7 @@ mod attempts;
 mod circuit;
 mod control;
 mod reads;
+mod ready;
 mod skips;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,9 @@ use crate::clock::{Mono, Wall};
 use crate::egress::KeyOrder;
 use crate::faults::Faults;
 use crate::message::{Ack, Delivery, DeliveryId, DiscardReason, Outcome, Position, Settlement};
+use ready::Ready;
 use skips::Skips;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -50,8 +52,7 @@ pub struct Lane {
     changes: VecDeque<(Position, Mode)>,
     control: Control,
 
-    /// What may be tried, in journal order. A key is in it under its first delivery.
-    ready: BTreeMap<DeliveryId, Turn>,
+    ready: Ready,
     keys: HashMap<u64, Key>,
     /// Deliveries without order that failed, until they are settled.
     retrying: HashMap<DeliveryId, Retry>,
@@ -222,7 +223,7 @@ impl Lane {
             rng,
             changes: VecDeque::new(),
             control: Control::default(),
-            ready: BTreeMap::new(),
+            ready: Ready::default(),
             keys: HashMap::new(),
             retrying: HashMap::new(),
             timers: BTreeSet::new(),
@@ -356,9 +357,7 @@ impl Lane {
         }
         match self.order(&delivery) {
             Some(hash) => self.join(hash, delivery),
-            None => {
-                self.ready.insert(delivery.at, Turn::Free(delivery));
-            }
+            None => self.ready.insert(delivery.at, Turn::Free(delivery)),
         }
     }
 

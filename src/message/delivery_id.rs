@@ -42,7 +42,16 @@ pub fn delivery_id(origin: Origin, route: &str, destination: &str, nth: u16) -> 
     write_part(&mut hasher, route);
     write_part(&mut hasher, destination);
     hasher.write(&nth.to_le_bytes());
-    format!("{:032x}", hasher.finish128().as_u128())
+    hexadecimal(hasher.finish128().as_u128())
+}
+
+/// Once a delivery: formatting would take several times as long.
+fn hexadecimal(number: u128) -> String {
+    let digit = |nibble| char::from_digit(nibble, 16).expect("it is less than 16");
+    let nibbles = (0..32)
+        .rev()
+        .map(|place| (number >> (4 * place)) as u32 & 0xf);
+    nibbles.map(digit).collect()
 }
 
 /// With its length in front, so that parts never run into each other.

@@ -10,7 +10,6 @@ use crate::lane::breaker::{Call, Leave};
 use crate::lane::retry::Retry;
 use crate::lane::settings::{Mode, OnReject};
 use crate::message::{Delivery, DeliveryId, DiscardReason, Outcome, RouteId};
-use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 /// When an attempt was made and judged.
@@ -279,7 +278,7 @@ impl Lane {
     /// Takes a key from among the ready.
     fn withdraw(&mut self, hash: u64) {
         if let Some(first) = self.key_mut(hash).queue.front().map(|first| first.at) {
-            self.ready.remove(&first);
+            self.ready.remove(first);
         }
     }
 
@@ -316,22 +315,22 @@ impl Lane {
     /// Whose turn it is, and its size.
     fn next_turn(&self, leave: Leave) -> Option<(DeliveryId, u64)> {
         let (at, turn) = match leave {
-            Leave::All => self.ready.first_key_value(),
+            Leave::All => self.ready.first(),
             Leave::Probe(last) => last
-                .and_then(|last| self.ready.range((Excluded(last), Unbounded)).next())
-                .or_else(|| self.ready.first_key_value()),
-            Leave::Other(not) => self.ready.iter().find(|(at, _)| **at != not),
+                .and_then(|last| self.ready.first_behind(last))
+                .or_else(|| self.ready.first()),
+            Leave::Other(not) => self.ready.iter().find(|(at, _)| *at != not),
             Leave::None => None,
         }?;
         let delivery = match turn {
             Turn::Free(delivery) => delivery,
             Turn::Key(hash) => self.keys.get(hash)?.queue.front()?,
         };
-        Some((*at, u64::from(delivery.size_bytes)))
+        Some((at, u64::from(delivery.size_bytes)))
     }
 
     pub(super) fn take_turn(&mut self, at: DeliveryId) -> Option<(Delivery, Option<u64>)> {
-        match self.ready.remove(&at)? {
+        match self.ready.remove(at)? {
             Turn::Free(delivery) => Some((delivery, None)),
             Turn::Key(hash) => Some((self.key_mut(hash).queue.pop_front()?, Some(hash))),
         }

@@ -113,16 +113,16 @@ impl Lane {
             over && !(strict && retry.in_doubt)
         };
         let mut over: Vec<(DeliveryId, Option<u64>)> = Vec::new();
-        for (at, turn) in &self.ready {
+        for (at, turn) in self.ready.iter() {
             let (retry, key) = match turn {
-                Turn::Free(_) => (self.retrying.get(at), None),
+                Turn::Free(_) => (self.retrying.get(&at), None),
                 Turn::Key(hash) => {
                     let key = self.keys.get(hash);
                     (key.and_then(|key| key.retry.as_deref()), Some(*hash))
                 }
             };
-            if retry.is_some_and(|retry| retry.at == *at && is_over(retry)) {
-                over.push((*at, key));
+            if retry.is_some_and(|retry| retry.at == at && is_over(retry)) {
+                over.push((at, key));
             }
         }
         for (at, key) in over {

@@ -71,7 +71,7 @@ impl Lane {
     pub fn drop_all(&mut self, discard: bool, until: Position) {
         self.control.dropping = Some(Dropping { discard, until });
         let mut known: Vec<DeliveryId> = Vec::new();
-        for turn in std::mem::take(&mut self.ready).into_values() {
+        for turn in std::mem::take(&mut self.ready).into_turns() {
             if let Turn::Free(delivery) = turn {
                 self.leave_memory(delivery.size_bytes);
                 known.push(delivery.at);

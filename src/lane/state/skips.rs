@@ -109,7 +109,7 @@ impl Lane {
     }
 
     fn skip_waiting(&mut self, at: DeliveryId, key: Option<u64>, retry: Retry) {
-        if self.ready.get(&at).is_some_and(|turn| match turn {
+        if self.ready.get(at).is_some_and(|turn| match turn {
             Turn::Free(_) => key.is_none(),
             Turn::Key(hash) => key == Some(*hash),
         }) {

@@ -11,6 +11,7 @@ mod faulty;
 mod harness;
 #[cfg(feature = "faults")]
 mod judged;
+pub mod kafka;
 mod odd_bytes;
 mod order;
 mod oversize;
@@ -48,6 +49,7 @@ mod kinds {
     contract!(stream, super::super::stream::Stream);
     contract!(rabbitmq, super::super::rabbitmq::RabbitQueue);
     contract!(webhook, super::super::webhook::Webhook);
+    contract!(kafka, super::super::kafka::Kafka);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

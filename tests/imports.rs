@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 /// Rooms whose children are adapters of one shape, which must not import each other.
 const ADAPTER_ROOMS: [&str; 2] = ["egress", "ingress"];
 /// In them, what all adapters share.
-const SHARED: [(&str, &str); 6] = [
+const SHARED: [(&str, &str); 7] = [
     ("egress", "dial"),
+    ("egress", "users"),
     ("ingress", "front"),
     ("ingress", "in_flight"),
     ("ingress", "listener"),

@@ -10,7 +10,7 @@ use super::support::ratio::{Ratio, interleaved, median};
 use bytes::Bytes;
 use causeway::clock::Wall;
 use causeway::expression::{Program, Scope, Template};
-use causeway::message::{Ack, Envelope, Guarantee, Header, MessageId};
+use causeway::message::{Ack, Envelope, Guarantee, Header, MessageId, TopicNames};
 use causeway::routing::{
     Arrival, Catalog, HeaderMatch, HeaderSpec, OnError, OnFull, OnReject, Pattern, PlanLimits,
     RouteSpec, Routed, Router, TargetSpec, Unrouted,
@@ -170,6 +170,7 @@ fn route(number: usize, pattern: &str) -> RouteSpec {
     let target = TargetSpec {
         destination: "inbox".to_owned(),
         guarantee: Guarantee::AtLeastOnce,
+        names: TopicNames::Any,
         topic: None,
         key: None,
         headers: None,

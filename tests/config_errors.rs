@@ -163,8 +163,8 @@ fn of_the_design_only_what_is_not_built_in_is_refused() {
     let expected = [
         error("mqtt"),
         error("\"bus\""),
-        error("\"bus\""),
         error("\"sns\""),
+        error("\"exactly_once\""),
     ];
     assert_eq!(refused, expected);
 }

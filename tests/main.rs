@@ -30,6 +30,7 @@ mod imports;
 mod journal_compaction;
 mod journal_format;
 mod journal_repair;
+mod kafka;
 mod lanes;
 mod limits;
 mod log_sim;

@@ -79,6 +79,8 @@ pub struct Verdict {
 pub enum Refused {
     /// This destination can't take a delivery exactly once.
     NotOffered(Sink),
+    /// A later version gives it.
+    ToCome(Sink),
     /// exactly_once to a stream, which another gateway of the same journal doesn't have.
     StreamOfOneGateway,
     /// exactly_once, and what can't be rendered is skipped.
@@ -237,7 +239,7 @@ impl Sink {
     #[must_use]
     pub const fn is_built_in(self) -> bool {
         match self {
-            Self::Stream | Self::Rabbitmq | Self::Webhook | Self::Grpc => true,
+            Self::Stream | Self::Kafka | Self::Rabbitmq | Self::Webhook | Self::Grpc => true,
             #[cfg(feature = "faults")]
             Self::Faulty => true,
             _ => false,
@@ -345,11 +347,20 @@ pub fn judge(source: Source, journal: Journal, sink: Sink, asked: Asked) -> Verd
     verdict
 }
 
+/// What can be given, and isn't yet.
+const fn is_to_come(sink: Sink, guarantee: Guarantee) -> bool {
+    matches!((sink, guarantee), (Sink::Kafka, Guarantee::ExactlyOnce))
+}
+
 /// What lies in a journal of one gateway is all that this version writes.
 #[must_use]
 pub fn refusals(sink: Sink, asked: Asked) -> Vec<Refused> {
     // The source can only add conditions.
-    judge(Source::Http, Journal::Local, sink, asked).refused
+    let mut refused = judge(Source::Http, Journal::Local, sink, asked).refused;
+    if is_to_come(sink, asked.guarantee) {
+        refused.push(Refused::ToCome(sink));
+    }
+    refused
 }
 
 impl Refused {
@@ -357,9 +368,10 @@ impl Refused {
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
-            Self::NotOffered(_) | Self::StreamOfOneGateway | Self::SkipsWhatFails => {
-                Blame::Guarantee
-            }
+            Self::NotOffered(_)
+            | Self::ToCome(_)
+            | Self::StreamOfOneGateway
+            | Self::SkipsWhatFails => Blame::Guarantee,
             Self::StrictCantBlock => Blame::OnReject,
             Self::StrictCantDelay => Blame::Delay,
             Self::AckBeforeStored => Blame::Ack,
@@ -374,6 +386,10 @@ impl Refused {
                 let why = sink.why_twice().unwrap_or("it isn't offered");
                 format!("{destination:?} can't deliver exactly_once: {why}")
             }
+            Self::ToCome(sink) => format!(
+                "{destination:?} can't deliver exactly_once: to a {} it is not built in",
+                sink.as_str()
+            ),
             Self::StreamOfOneGateway => format!(
                 "{destination:?} can't deliver exactly_once: a stream is on the disk of one gateway, and \
                  with [journal] kind = \"kafka\" another one may go on with what it owes"
@@ -401,7 +417,7 @@ impl Refused {
     #[must_use]
     pub const fn instead(self) -> &'static str {
         match self {
-            Self::NotOffered(_) => {
+            Self::NotOffered(_) | Self::ToCome(_) => {
                 "write guarantee = \"at_least_once\": every attempt of a delivery has the same id, \
                  by which its reader can drop doubles"
             }

@@ -12,7 +12,8 @@ use super::reader::Reader;
 use super::settings::{
     Batch, Breaker, Destination, DestinationKind, LaneSettings, Listen, Retention, Retry, Settings,
 };
-use crate::message::{Ack, Guarantee};
+use crate::expression::Template;
+use crate::message::{Ack, Guarantee, TopicNames};
 use crate::routing::{OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -287,10 +288,12 @@ impl<'a> Context<'a> {
             strict: self.strict.contains(name),
         };
         self.check_guarantee(route, raw, destination, asked);
+        let names = self.names(raw, destination);
         Some(TargetSpec {
             destination: name.to_owned(),
             guarantee: asked.guarantee,
-            topic: raw.topic.clone(),
+            names,
+            topic: raw.topic.clone().or_else(|| own_topic(destination)),
             key: raw.key.clone(),
             headers: raw.headers.clone(),
             priority: raw.priority.clone(),
@@ -299,6 +302,32 @@ impl<'a> Context<'a> {
             on_full: asked.on_full,
             on_reject: asked.on_reject,
         })
+    }
+
+    /// The names of topics that its destination knows. Kafka knows no `/`: its topics are named in the file.
+    fn names(&self, target: &RawTarget, destination: &RawDestination) -> TopicNames {
+        let Some(Kind::Made(DestinationKind::Kafka(kafka))) = &destination.kind else {
+            return TopicNames::Any;
+        };
+        let fixed = target.topic.as_ref().and_then(Template::as_plain);
+        if let Some(Err(why)) = fixed.map(|topic| TopicNames::Kafka.check(topic)) {
+            let help = "write the name of a Kafka topic";
+            self.reader.error(&target.path.name("topic"), why, help);
+        }
+        if target.topic.is_none() && kafka.topic.is_none() {
+            self.reader.error(
+                &target.destination_path,
+                format!(
+                    "nothing says which topic of {:?} this goes to",
+                    destination.name
+                ),
+                format!(
+                    "write topic = \"events\" in [destinations.{}], or in this target",
+                    destination.name
+                ),
+            );
+        }
+        TopicNames::Kafka
     }
 
     fn unknown_destination(&self, path: &Path, name: &str) {
@@ -377,4 +406,14 @@ fn guarantee_of(raw: &Raw, route: &RawRoute, target: &RawTarget) -> (Guarantee, 
         .into_iter()
         .find_map(|(word, path)| Some((word?, path.name("guarantee"))));
     found.unwrap_or((Guarantee::AtLeastOnce, defaults))
+}
+/// In the plan, as if each target had named it: a reload that changes it sends nothing elsewhere that was
+/// accepted before.
+fn own_topic(destination: &RawDestination) -> Option<Template> {
+    let Some(Kind::Made(DestinationKind::Kafka(kafka))) = &destination.kind else {
+        return None;
+    };
+    // What isn't one was reported where it stands.
+    let topic = kafka.topic.as_deref()?;
+    Template::parse(topic, &[]).ok()
 }

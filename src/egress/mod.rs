@@ -7,6 +7,7 @@ mod dial;
 #[cfg(any(test, feature = "faults"))]
 pub mod faulty;
 pub mod grpc;
+pub mod kafka;
 mod names;
 mod rabbitmq;
 pub mod stream;
@@ -17,6 +18,7 @@ mod words;
 
 pub use dial::TlsOptions;
 pub use grpc::{GrpcOptions, GrpcSink};
+pub use kafka::{Kafka, KafkaLogin, KafkaOptions};
 pub use names::{DeliveryNames, NameBook, Names};
 pub use rabbitmq::{Rabbitmq, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue};
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
@@ -36,6 +38,7 @@ pub enum Egress {
     Rabbitmq(Rabbitmq),
     Webhook(Webhook),
     Grpc(GrpcSink),
+    Kafka(Kafka),
     /// Of a lane whose destination is gone, and of the door's lane: nothing is ever tried there.
     Nowhere,
     #[cfg(any(test, feature = "faults"))]
@@ -62,6 +65,7 @@ impl Egress {
             Self::Rabbitmq(rabbitmq) => rabbitmq.deliver(deliveries, strict).await,
             Self::Webhook(webhook) => webhook.deliver(deliveries, strict).await,
             Self::Grpc(sink) => sink.deliver(deliveries, strict).await,
+            Self::Kafka(kafka) => kafka.deliver(deliveries, strict).await,
             Self::Nowhere => Attempted {
                 verdicts: vec![Verdict::halt("there is no such destination"); deliveries.len()],
                 mark: None,
@@ -80,17 +84,20 @@ impl Egress {
 
     /// At the end of a lane: the last one closes it, in bounded time.
     pub async fn leave(&self) {
-        if let Some(users) = self.users()
-            && users.leave()
-            && let Self::Rabbitmq(rabbitmq) = self
-        {
-            rabbitmq.close().await;
+        if !self.users().is_some_and(Users::leave) {
+            return;
+        }
+        match self {
+            Self::Kafka(kafka) => kafka.close().await,
+            Self::Rabbitmq(rabbitmq) => rabbitmq.close().await,
+            _ => {}
         }
     }
 
     /// Of a destination that is to be closed.
     const fn users(&self) -> Option<&Users> {
         match self {
+            Self::Kafka(kafka) => Some(kafka.users()),
             Self::Rabbitmq(rabbitmq) => Some(rabbitmq.users()),
             _ => None,
         }
@@ -118,6 +125,7 @@ impl Egress {
                 ..Shape::BULK
             },
             Self::Grpc(_) => GrpcSink::SHAPE,
+            Self::Kafka(_) => Kafka::SHAPE,
             Self::Nowhere => Shape::BULK,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.shape(),
@@ -129,6 +137,7 @@ impl Egress {
         match self {
             Self::Stream(_) | Self::Nowhere => KeyOrder::PrefixPerKey,
             Self::Rabbitmq(_) | Self::Webhook(_) | Self::Grpc(_) => KeyOrder::OneAtATime,
+            Self::Kafka(_) => KeyOrder::Pipelined,
             #[cfg(any(test, feature = "faults"))]
             Self::Faulty(faulty) => faulty.key_order(),
         }

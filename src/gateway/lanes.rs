@@ -415,6 +415,11 @@ impl Lane {
                     tracing::error!("{} goes on as before: {why}", destination.name);
                 }
             }
+            (DestinationKind::Kafka(settings), Egress::Kafka(kafka)) => {
+                let timeout = destination.lane.timeout;
+                let options = super::open::kafka_options(settings, kafka.client_id(), timeout);
+                kafka.adopt(options);
+            }
             #[cfg(feature = "faults")]
             (DestinationKind::Faulty { script, .. }, Egress::Faulty(faulty)) => {
                 faulty.set_timeout(Some(destination.lane.timeout));

@@ -6,7 +6,7 @@ mod options;
 mod sinks;
 
 pub use lane_settings::{lane_settings, on_reject_of, open_memory, tune};
-pub use options::{grpc_options, rabbitmq_options, webhook_options};
+pub use options::{grpc_options, kafka_options, rabbitmq_options, webhook_options};
 #[cfg(feature = "faults")]
 pub use sinks::script_of;
 pub use sinks::{Held, Site, retention_of};

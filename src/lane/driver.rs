@@ -179,10 +179,14 @@ enum Event {
 impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     async fn run(mut self) -> Result<(), DriverError> {
         let result = self.work().await;
+        self.egress.leave().await;
+        // What was confirmed by that.
+        while let Some(Some((id, attempted))) = self.in_turn.next().now_or_never() {
+            self.attempted(id, attempted);
+        }
         let buried = self.last_burial().await;
         // What is known is kept; if even that fails it is delivered again after a restart.
         let settled = self.settle().await;
-        self.egress.leave().await;
         self.show();
         result.and(buried).and(settled.map(drop))
     }

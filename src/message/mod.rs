@@ -16,6 +16,7 @@ mod receipt;
 pub mod record;
 mod set;
 pub mod text;
+mod topic_names;
 pub mod trace;
 pub mod wire;
 
@@ -33,4 +34,5 @@ pub use plan::{Ack, Guarantee, Plan, Target};
 pub use receipt::{DeliveryState, Receipt, Refusal, TargetState};
 pub use record::Fingerprint;
 pub use set::DeliverySet;
+pub use topic_names::TopicNames;
 pub use trace::{TraceContext, TraceParent};

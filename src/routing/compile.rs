@@ -5,7 +5,7 @@ use super::render::{Unfit, checked};
 use super::router::Catalog;
 use super::{OnError, OnFull, Pattern, RouteSpec, Span, TargetSpec};
 use crate::expression::{Program, Template};
-use crate::message::{Ack, Guarantee, LaneId, RouteId};
+use crate::message::{Ack, Guarantee, LaneId, RouteId, TopicNames};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -97,6 +97,8 @@ impl Label {
 
 #[derive(Clone, Debug)]
 pub(super) struct Fields {
+    /// Of topics.
+    pub(super) names: TopicNames,
     pub(super) topic: Option<Field<String>>,
     pub(super) key: Option<Field<Bytes>>,
     pub(super) headers: Option<Vec<(String, Field<Bytes>)>>,
@@ -127,7 +129,7 @@ impl<T> Field<T> {
 
 impl Fields {
     fn of(spec: &TargetSpec) -> Result<Self, Unfit> {
-        let topic = |text: &str| checked::topic(text.to_owned());
+        let topic = |text: &str| checked::topic(text.to_owned(), spec.names);
         let key = |text: &str| checked::key(Bytes::copy_from_slice(text.as_bytes()));
         let headers = spec.headers.as_ref().map(|headers| {
             let header = |header: &super::HeaderSpec| {
@@ -138,6 +140,7 @@ impl Fields {
             headers.iter().map(header).collect::<Result<Vec<_>, _>>()
         });
         Ok(Self {
+            names: spec.names,
             topic: field(spec.topic.as_ref(), topic)?,
             key: field(spec.key.as_ref(), key)?,
             headers: headers.transpose()?,

@@ -142,7 +142,7 @@ impl Fields {
         target: &mut Target,
     ) -> Result<Option<Duration>, Unfit> {
         target.topic = value(self.topic.as_ref(), |template| {
-            checked::topic(text(template, scope, "topic")?)
+            checked::topic(text(template, scope, "topic")?, self.names)
         })?;
         target.key = value(self.key.as_ref(), |template| {
             checked::key(bytes(template, scope, "key")?)
@@ -233,12 +233,12 @@ fn failed(field: impl Into<String>, error: &EvalError) -> Unfit {
 /// payloads, and reasons get into logs: no value is quoted.
 pub(super) mod checked {
     use super::{Duration, Unfit, parse_duration, words};
-    use crate::message::MAX_KEY_BYTES;
+    use crate::message::{MAX_KEY_BYTES, TopicNames};
     use bytes::Bytes;
 
     const MAX_TOPIC_BYTES: usize = u16::MAX as usize;
 
-    pub(in crate::routing) fn topic(topic: String) -> Result<String, Unfit> {
+    pub(in crate::routing) fn topic(topic: String, names: TopicNames) -> Result<String, Unfit> {
         let unfit = |words: String| Err(Unfit::new("topic", words));
         if topic.is_empty() {
             return unfit("it is empty".to_owned());
@@ -256,6 +256,9 @@ pub(super) mod checked {
             let words = "it has a wildcard in it, `+` or `#`: these are for patterns";
             return unfit(words.to_owned());
         }
+        names
+            .check(&topic)
+            .map_err(|words| Unfit::new("topic", words))?;
         Ok(topic)
     }
 

@@ -2,7 +2,7 @@
 
 use super::Pattern;
 use crate::expression::{Program, Template};
-use crate::message::{Ack, Guarantee};
+use crate::message::{Ack, Guarantee, TopicNames};
 use std::time::Duration;
 
 /// One `[[routes]]` with its defaults filled in.
@@ -33,6 +33,8 @@ pub struct RouteSpec {
 pub struct TargetSpec {
     pub destination: String,
     pub guarantee: Guarantee,
+    /// Those that the destination knows: others are refused at the door.
+    pub names: TopicNames,
     /// `None`: the envelope's. The same for key and headers.
     pub topic: Option<Template>,
     pub key: Option<Template>,

@@ -56,6 +56,12 @@ pub trait Harness: Sized {
         true
     }
 
+    /// Whether what was sent before nobody answered any more waits in its client until somebody does, rather
+    /// than being tried again by the lane.
+    fn waits_in_its_client(&self) -> bool {
+        false
+    }
+
     /// What becomes of messages while our credentials are wrong.
     fn locked_out(&self) -> LockedOut {
         LockedOut::Held

@@ -12,6 +12,7 @@ mod grpc;
 mod harness;
 #[cfg(feature = "faults")]
 mod judged;
+pub mod kafka;
 mod odd_bytes;
 mod order;
 mod oversize;
@@ -50,6 +51,7 @@ mod kinds {
     contract!(rabbitmq, super::super::rabbitmq::RabbitQueue);
     contract!(webhook, super::super::webhook::Webhook);
     contract!(grpc, super::super::grpc::Grpc);
+    contract!(kafka, super::super::kafka::Kafka);
     #[cfg(feature = "faults")]
     contract!(faulty, super::super::faulty::Faulty);
 }

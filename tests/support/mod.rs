@@ -12,6 +12,7 @@ pub mod events;
 pub mod grpc;
 pub mod hook;
 pub mod journal_house;
+pub mod kafka;
 pub mod load;
 pub mod metrics;
 pub mod metrics_lint;

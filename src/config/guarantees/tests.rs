@@ -196,7 +196,7 @@ fn what_fills_up_takes_no_guarantee_away() {
 /// The advice that every refusal gives, taken literally.
 fn follow(refused: Refused, asked: &mut Asked) {
     match refused {
-        Refused::NotOffered(_) | Refused::StreamOfOneGateway => {
+        Refused::NotOffered(_) | Refused::ToCome(_) | Refused::StreamOfOneGateway => {
             asked.guarantee = Guarantee::AtLeastOnce;
         }
         Refused::SkipsWhatFails => asked.on_error = OnError::Reject,

@@ -26,6 +26,7 @@ pub(super) const ADAPTERS: [Adapter; 7] = [
         destination: Some(&[
             Key::new("topic", Form::Text),
             Key::new("create", Form::Table(CREATE)),
+            Key::new("partition_header", Form::Text),
         ]),
         make: Some(kinds::kafka),
     },
@@ -128,7 +129,7 @@ const QUEUE_URL: &str = "\"https://sqs.eu-west-1.amazonaws.com/000000000000/jobs
 const KAFKA: &[Key] = &[
     Key::required("brokers", Form::Addresses, "[\"localhost:9092\"]"),
     Key::new("properties", Form::Properties),
-    Key::new("tls", Form::Table(TLS)),
+    Key::new("tls", Form::Table(KAFKA_TLS)),
     Key::new("sasl", Form::Table(SASL)),
 ];
 
@@ -153,6 +154,13 @@ const TLS: &[Key] = &[
     Key::new("cert", Form::File),
     Key::new("key", Form::File),
     Key::new("server_name", Form::Text),
+];
+
+/// librdkafka knows no other name of a broker than that by which it is reached.
+const KAFKA_TLS: &[Key] = &[
+    Key::new("ca", Form::File),
+    Key::new("cert", Form::File),
+    Key::new("key", Form::File),
 ];
 
 const RABBITMQ: &[Key] = &[

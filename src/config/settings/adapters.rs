@@ -19,6 +19,8 @@ pub struct Kafka {
     pub topic: Option<String>,
     /// `None`: topics are never created.
     pub create: Option<Create>,
+    /// The header whose value is the partition.
+    pub partition_header: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -224,6 +226,31 @@ impl fmt::Display for Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
+    }
+}
+
+impl Sasl {
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.username.as_deref().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        self.password.as_ref().map_or("", Secret::expose)
+    }
+}
+
+impl Mechanism {
+    /// As Kafka calls it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OAuthBearer => "OAUTHBEARER",
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::config::settings::{self, Address, BindMatch, ExchangeKind, QueueKind, Tls};
 use crate::egress::{
-    GrpcOptions, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, RabbitmqQueue, TlsOptions,
-    WebhookFormat, WebhookOptions,
+    GrpcOptions, KafkaLogin, KafkaOptions, RabbitmqExchange, RabbitmqKind, RabbitmqOptions,
+    RabbitmqQueue, TlsOptions, WebhookFormat, WebhookOptions,
 };
 use std::time::Duration;
 
@@ -21,6 +21,29 @@ pub fn webhook_options(hook: &settings::Webhook, timeout: Duration) -> WebhookOp
         },
         headers: hook.headers.clone(),
         concurrency: hook.concurrency,
+        timeout,
+    }
+}
+
+/// `gateway`: what the client calls itself. `timeout`: of one attempt.
+pub fn kafka_options(kafka: &settings::Kafka, gateway: &str, timeout: Duration) -> KafkaOptions {
+    let properties = kafka.properties.iter();
+    let login = |sasl: &settings::Sasl| KafkaLogin {
+        mechanism: sasl.mechanism.as_str(),
+        username: sasl.user().to_owned(),
+        password: sasl.secret().to_owned(),
+    };
+    KafkaOptions {
+        brokers: kafka.brokers.clone(),
+        client_id: gateway.to_owned(),
+        properties: properties
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .collect(),
+        tls: kafka.tls.as_ref().map(|tls| tls_options(Some(tls))),
+        sasl: kafka.sasl.as_ref().map(login),
+        topic: kafka.topic.clone(),
+        create: kafka.create.map(|it| (it.partitions, it.replication)),
+        partition_header: kafka.partition_header.clone(),
         timeout,
     }
 }

@@ -5,14 +5,14 @@ use super::super::explain;
 use super::{
     MAX_SEGMENT_BYTES, MIN_DEAD_LETTER_SEGMENT_BYTES, free_space, min_segment_bytes, seed,
 };
-use super::{grpc_options, rabbitmq_options, webhook_options};
+use super::{grpc_options, kafka_options, rabbitmq_options, webhook_options};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::settings::{self, Destination, DestinationKind};
 use crate::egress::stream::{
     JournalState, Opened, Retention, StreamDestination, StreamLog, StreamOptions,
 };
-use crate::egress::{DeadLetterLog, Egress, GrpcSink, NameBook, Rabbitmq, Webhook};
+use crate::egress::{DeadLetterLog, Egress, GrpcSink, Kafka, NameBook, Rabbitmq, Webhook};
 use crate::journal::{self, LaneState, SettleGroup, Shared, SinkMarks};
 use crate::log::disk::Disk;
 use crate::log::{LogKind, Sizes};
@@ -129,7 +129,14 @@ impl Site {
                 let sink = self.grpc(sink, spec)?;
                 Ok((Egress::Grpc(sink), None, Held::nothing()))
             }
-            DestinationKind::Kafka(_) => Err(format!("{}: its type is not built in", spec.name)),
+            DestinationKind::Kafka(kafka) => {
+                let gateway = &self.started.gateway.name;
+                let options = kafka_options(kafka, gateway, spec.lane.timeout);
+                let name: Arc<str> = spec.name.as_str().into();
+                let kafka = Kafka::new(options, Arc::clone(&self.names), name)
+                    .map_err(|e| format!("{}: {e}", spec.name))?;
+                Ok((Egress::Kafka(kafka), None, Held::nothing()))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 use super::super::{OnReject, Pattern, Span, TargetSpec};
 use super::*;
 use crate::expression::{Program, Template};
+use crate::message::TopicNames;
 use crate::routing::draft::MAX_PLAN_TARGETS;
 
 pub(in crate::routing) const NOW: Wall = Wall(1_000_000);
@@ -32,6 +33,7 @@ pub(in crate::routing) fn target(destination: &str) -> TargetSpec {
     TargetSpec {
         destination: destination.into(),
         guarantee: Guarantee::AtLeastOnce,
+        names: TopicNames::Any,
         topic: None,
         key: None,
         headers: None,

@@ -63,11 +63,11 @@ fn a_connections_keys_and_the_destinations_own_are_one() {
         [connections.bus]
         type = "kafka"
         brokers = ["a:1", "b:2"]
-        sasl = { mechanism = "SCRAM-SHA-512", username = "app", password = "hunter2" }
+        sasl = { mechanism = "PLAIN", username = "app", password = "hunter2" }
         [destinations.x]
         connection = "bus"
         topic = "events"
-        properties = { "linger.ms" = 5, "compression.type" = "zstd", "enable.x" = true }
+        properties = { "linger.ms" = 5, "compression.type" = "zstd", "socket.keepalive.enable" = true }
         create = { partitions = 6, replication = 3 }
     "#,
     );
@@ -76,9 +76,9 @@ fn a_connections_keys_and_the_destinations_own_are_one() {
         [destinations.x]
         type = "kafka"
         brokers = ["a:1", "b:2"]
-        sasl = { mechanism = "SCRAM-SHA-512", username = "app", password = "hunter2" }
+        sasl = { mechanism = "PLAIN", username = "app", password = "hunter2" }
         topic = "events"
-        properties = { "linger.ms" = 5, "compression.type" = "zstd", "enable.x" = true }
+        properties = { "linger.ms" = 5, "compression.type" = "zstd", "socket.keepalive.enable" = true }
         create = { partitions = 6, replication = 3 }
     "#,
     );
@@ -101,11 +101,11 @@ fn a_connections_keys_and_the_destinations_own_are_one() {
             "compression.type".to_owned(),
             Plain::Text("zstd".to_owned()),
         ),
-        ("enable.x".to_owned(), Plain::Boolean(true)),
+        ("socket.keepalive.enable".to_owned(), Plain::Boolean(true)),
     ];
     assert_eq!(kafka.properties, BTreeMap::from(properties));
     let sasl = kafka.sasl.expect("it logs in");
-    assert_eq!(sasl.mechanism, Mechanism::ScramSha512);
+    assert_eq!(sasl.mechanism, Mechanism::Plain);
     assert_eq!(sasl.username.as_deref(), Some("app"));
     assert_eq!(sasl.password.expect("a password").expose(), "hunter2");
 }
@@ -212,27 +212,93 @@ fn a_webhook_and_a_grpc_destination() {
 }
 
 #[test]
+fn properties_of_kafka_break_no_promise() {
+    let said = |property: &str| {
+        errors(&format!(
+            "[destinations.x]\ntype = \"kafka\"\nbrokers = [\"a:1\"]\nproperties = {{ {property} }}\n"
+        ))
+    };
+    for good in [
+        "\"linger.ms\" = 5",
+        "\"linger.ms\" = 0.5",
+        "\"max.in.flight\" = 5",
+        "\"compression.type\" = \"zstd\"",
+        "\"compression.type\" = \"gzip\"",
+        "\"compression.type\" = \"snappy\"",
+        "\"compression.type\" = \"lz4\"",
+        "\"socket.timeout.ms\" = 10_000",
+    ] {
+        assert_eq!(said(good), [""; 0], "{good}");
+    }
+    for bad in [
+        "\"acks\" = 1",
+        "\"enable.idempotence\" = false",
+        "\"message.timeout.ms\" = 1000",
+        "\"delivery.timeout.ms\" = 1000",
+        "\"transactional.id\" = \"x\"",
+        "\"partitioner\" = \"random\"",
+        "\"bootstrap.servers\" = \"b:1\"",
+        "\"security.protocol\" = \"ssl\"",
+        "\"sasl.password\" = \"x\"",
+        "\"ssl.ca.location\" = \"/x\"",
+        "\"enable.ssl.certificate.verification\" = false",
+        "\"retries\" = 0",
+        "\"max.in.flight\" = 6",
+        "\"max.in.flight.requests.per.connection\" = 0",
+        "\"enable.gapless.guarantee\" = true",
+        "\"dr_msg_cb\" = \"x\"",
+        "\"plugin.library.paths\" = \"/tmp/evil.so\"",
+        "\"client.id\" = \"x\"",
+        "\"allow.auto.create.topics\" = true",
+        "\"statistics.interval.ms\" = 5",
+        "\"no.such\" = 5",
+    ] {
+        assert_eq!(said(bad).len(), 1, "{bad}: {:?}", said(bad));
+    }
+    let unfit = said("\"linger.ms\" = \"soon\"");
+    assert!(unfit[0].contains("linger.ms"), "{unfit:?}");
+}
+
+#[test]
 fn what_several_keys_say_together() {
     let kafka = "[destinations.x]\ntype = \"kafka\"\nbrokers = [\"a:1\"]\n";
     let with = |keys: &str| errors(&format!("{kafka}{keys}"));
+    // Whether TLS is built in is asked below.
+    let with_tls = |keys: &str| {
+        let mut said = with(keys);
+        said.retain(|message| !message.contains("TLS for Kafka"));
+        said
+    };
     assert_eq!(
         with("sasl = { mechanism = \"PLAIN\", username = \"app\" }"),
         ["to log in by this mechanism `password` is needed"]
     );
-    assert_eq!(with("sasl = { mechanism = \"OAUTHBEARER\" }"), [""; 0]);
+    let by = |mechanism: &str| {
+        with(&format!(
+            "sasl = {{ mechanism = \"{mechanism}\", username = \"app\", password = \"x\" }}"
+        ))
+    };
+    assert_eq!(by("PLAIN"), [""; 0]);
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
+        let said = by(mechanism);
+        match cfg!(feature = "kafka-tls") {
+            true => assert_eq!(said, [""; 0]),
+            false => assert!(said[0].contains(mechanism), "{said:?}"),
+        }
+    }
     assert_eq!(
-        with("tls = { cert = \"me.crt\" }"),
+        with_tls("tls = { cert = \"me.crt\" }"),
         ["`cert` is of no use without `key`"]
     );
     assert_eq!(
-        with("tls = { ca = \"me.key\" }"),
+        with_tls("tls = { ca = \"me.key\" }"),
         ["there is no certificate in this file"]
     );
     assert_eq!(
-        with("tls = { cert = \"me.crt\", key = \"ca.crt\" }"),
+        with_tls("tls = { cert = \"me.crt\", key = \"ca.crt\" }"),
         ["there is no private key in this file"]
     );
-    let missing = with("tls = { ca = \"none.crt\" }");
+    let missing = with_tls("tls = { ca = \"none.crt\" }");
     assert!(missing[0].contains("none.crt can't be read: No such file"));
     let rabbit = "[destinations.x]\ntype = \"rabbitmq\"\nurl = \"amqp://a\"\n";
     assert_eq!(

@@ -29,7 +29,7 @@ use crate::config::Settings;
 use crate::door::{Door, Generations};
 use crate::journal;
 use crate::spans::Spans;
-use dead_letters::DeadLetterDesk;
+use dead_letters::{DeadLetterDesk, run_detours};
 use front::Reception;
 use futures_util::future::join_all;
 use lanes::Lanes;
@@ -140,6 +140,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
         stop: stop.clone(),
         jobs: Arc::default(),
     };
+    let detours = tokio::spawn(run_detours(letters.clone()));
     let desk = StatusDesk {
         letters,
         board: Arc::clone(&board),
@@ -155,6 +156,7 @@ async fn serve(settings: Settings, from: From, listens: &dyn Fn(&Settings)) -> R
         stop: stop.clone(),
     };
     serving.others.push(tokio::spawn(desk.answer(questions)));
+    serving.others.push(detours);
     startup.end();
     listens(&settings);
 

@@ -167,6 +167,11 @@ impl<'a> Context<'a> {
                 record: record.into(),
             },
         };
+        if let DestinationKind::Rabbitmq(rabbitmq) = &kind
+            && let Some(alternate) = &rabbitmq.unroutable
+        {
+            self.check_alternate(raw, alternate);
+        }
         let (own, defaults) = (&raw.policies, &self.raw.defaults);
         let lane = LaneSettings {
             backlog_bytes: own.backlog_bytes.or(defaults.backlog_bytes)?,
@@ -195,6 +200,36 @@ impl<'a> Context<'a> {
             kind,
             lane,
         })
+    }
+
+    /// Where `raw` sends what it can't route: one step, to a place that is known without the route.
+    fn check_alternate(&self, raw: &RawDestination, name: &str) {
+        let path = raw.path.name("unroutable");
+        let Some(alternate) = self.destinations.get(name) else {
+            return self.unknown_destination(&path, name);
+        };
+        match &alternate.kind {
+            _ if name == raw.name => self.reader.error(
+                &path,
+                format!("{name:?} can't be where its own messages go when it can't route them"),
+                "name another destination, or take it out: then they go to the dead letters",
+            ),
+            Some(Kind::Made(DestinationKind::Rabbitmq(next))) if next.unroutable.is_some() => {
+                self.reader.error(
+                    &path,
+                    format!("{name:?} has an `unroutable` of its own: messages could go round"),
+                    format!("name one that has none, or take it out of [destinations.{name}]"),
+                );
+            }
+            Some(Kind::Made(DestinationKind::Kafka(kafka))) if kafka.topic.is_none() => {
+                self.reader.error(
+                    &path,
+                    format!("nothing says which topic of {name:?} this goes to"),
+                    format!("write topic = \"events\" in [destinations.{name}]"),
+                );
+            }
+            _ => {}
+        }
     }
 
     fn retry(&self, path: &Path, own: &Policies) -> Option<Retry> {

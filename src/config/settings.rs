@@ -97,6 +97,27 @@ pub enum DestinationKind {
     },
 }
 
+impl Destination {
+    /// The destination that gets what this one can't route.
+    #[must_use]
+    pub fn alternate(&self) -> Option<&str> {
+        match &self.kind {
+            DestinationKind::Rabbitmq(rabbitmq) => rabbitmq.unroutable.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What messages go to whose target names no topic.
+    #[must_use]
+    pub fn own_topic(&self) -> Option<&str> {
+        match &self.kind {
+            DestinationKind::Kafka(kafka) => kafka.topic.as_deref(),
+            DestinationKind::Rabbitmq(rabbitmq) => rabbitmq.topic.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
     pub max_bytes: u64,

@@ -24,6 +24,7 @@ pub use rabbitmq::{Rabbitmq, RabbitmqExchange, RabbitmqKind, RabbitmqOptions, Ra
 pub use stream::{BuriedLetters, DeadLetterLog, Letter};
 pub use verdict::{KeyOrder, Shape, Verdict};
 pub use webhook::{Webhook, WebhookFormat, WebhookOptions};
+pub use words::UNROUTABLE;
 
 use crate::message::{Delivery, Position};
 #[cfg(any(test, feature = "faults"))]

@@ -1,8 +1,9 @@
 //! Dead letters for operators: what is there, redriven, purged.
 //!
-//! What lives here: who is asked what, and the redrives that run. What must not: what makes a letter
+//! What lives here: who is asked what, the redrives that run, and those that nobody ordered. What must not: what makes a letter
 //! gone for good (the journal), which room that frees (`egress::stream`), JSON.
 
+mod detour;
 mod job;
 mod make;
 mod scan;
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::door::Door;
 use crate::egress::stream::{StreamRecord, origin};
 use crate::journal::{DOOR_NAME, MAX_RUNS};
+pub use detour::run as run_detours;
 use job::Job;
 use scan::{Letters, runs_of};
 use std::collections::VecDeque;

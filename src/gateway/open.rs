@@ -26,7 +26,7 @@ use crate::lane::{LaneSettings, Mode};
 use crate::log::disk::Disk;
 use crate::log::{DirLock, Sizes};
 use crate::message::{LaneId, LogUuid, Position};
-use crate::routing::{self, Router};
+use crate::routing::{self, Alternate, Router};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -235,11 +235,29 @@ fn intern(settings: &Settings, journal: &mut Journal) -> routing::Catalog {
         .collect();
     routing::Catalog {
         routes,
+        alternates: alternates(settings, &lanes),
         lanes,
         memory_lanes,
         unrouted_route: journal::DOOR_ROUTE,
         door_lane: journal::DOOR_LANE,
     }
+}
+
+/// Where each lane's deliveries go on that its destination can't route.
+pub fn alternates(
+    settings: &Settings,
+    lanes: &HashMap<String, LaneId>,
+) -> HashMap<LaneId, Alternate> {
+    let find = |name: &str| settings.destinations.iter().find(|d| d.name == name);
+    let alternate = |from: &Destination| {
+        let to = find(from.alternate()?)?;
+        let alternate = Alternate {
+            lane: *lanes.get(&to.name)?,
+            topic: to.own_topic().map(str::to_owned),
+        };
+        Some((*lanes.get(&from.name)?, alternate))
+    };
+    settings.destinations.iter().filter_map(alternate).collect()
 }
 
 /// Makes what the journal has to write durable, before the threads run.

@@ -17,7 +17,7 @@ mod words;
 pub use compile::{CompileError, in_memory};
 pub use explain::{DOOR_NAME, Explanation, Found, NamedTarget, Why};
 pub use pattern::{Mismatch, Pattern, PatternError};
-pub use router::{Arrival, Catalog, PlanLimits, Planned, Routed, Router, Skip};
+pub use router::{Alternate, Arrival, Catalog, PlanLimits, Planned, Routed, Router, Skip};
 pub use spec::{
     HeaderMatch, HeaderSpec, OnError, OnFull, OnReject, RouteSpec, Span, TargetSpec, Unrouted,
 };

@@ -29,6 +29,16 @@ pub struct Catalog {
     pub unrouted_route: RouteId,
     /// The internal lane behind the door's own dead letters.
     pub door_lane: LaneId,
+    /// By the lane whose destination can't route a delivery.
+    pub alternates: HashMap<LaneId, Alternate>,
+}
+
+/// Where deliveries go on that their destination can't route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternate {
+    pub lane: LaneId,
+    /// Its own; none: what was rendered for the first one stays.
+    pub topic: Option<String>,
 }
 
 impl Catalog {
@@ -53,6 +63,7 @@ impl Catalog {
             memory_lanes,
             unrouted_route: RouteId(0),
             door_lane: LaneId(0),
+            alternates: HashMap::new(),
         }
     }
 }
@@ -124,6 +135,7 @@ pub struct Router {
     unrouted: Unrouted,
     unrouted_route: RouteId,
     door_lane: LaneId,
+    alternates: HashMap<LaneId, Alternate>,
     limits: PlanLimits,
 }
 
@@ -171,15 +183,23 @@ impl Router {
             unrouted,
             unrouted_route: catalog.unrouted_route,
             door_lane: catalog.door_lane,
+            alternates: catalog.alternates.clone(),
             limits,
         })
     }
 
-    /// Whether any route has a target there.
+    /// Whether any route has a target there, or a lane its alternate.
     #[must_use]
     pub fn leads_to(&self, lane: LaneId) -> bool {
         let mut targets = self.routes.iter().flat_map(Route::targets);
+        let mut alternates = self.alternates.values();
         targets.any(|target| target.lane == lane)
+            || alternates.any(|alternate| alternate.lane == lane)
+    }
+
+    #[must_use]
+    pub fn alternates(&self) -> &HashMap<LaneId, Alternate> {
+        &self.alternates
     }
 
     /// The plan of an envelope: all matching routes in order, their targets in order. What

@@ -33,6 +33,8 @@ pub struct FilterError(String);
 pub struct Matcher {
     from: u64,
     until: u64,
+    /// The reason begins with it, as it is.
+    begins: &'static str,
     /// In small letters, in this order.
     reason: Vec<String>,
     topic: Option<Pattern>,
@@ -46,6 +48,7 @@ impl Filter {
         Ok(Matcher {
             from: self.from.unwrap_or(0),
             until: self.until.unwrap_or(u64::MAX),
+            begins: "",
             reason: reason
                 .to_ascii_lowercase()
                 .split('*')
@@ -58,6 +61,19 @@ impl Filter {
 }
 
 impl Matcher {
+    /// Those whose reason begins so.
+    #[must_use]
+    pub const fn beginning(reason: &'static str) -> Self {
+        Self {
+            from: 0,
+            until: u64::MAX,
+            begins: reason,
+            reason: Vec::new(),
+            topic: None,
+            route: None,
+        }
+    }
+
     #[must_use]
     pub const fn from(&self) -> u64 {
         self.from
@@ -84,6 +100,7 @@ impl Matcher {
         let is_of = |pattern: &Pattern| topics.iter().any(|topic| pattern.matches(topic));
         self.route.as_deref().is_none_or(|name| route == Some(name))
             && self.topic.as_ref().is_none_or(is_of)
+            && reason.starts_with(self.begins)
             && self.is_in(reason)
     }
 

@@ -1,5 +1,6 @@
 //! What a server or the client says when something fails, in words, and what it means.
 
+use crate::egress::words::UNROUTABLE;
 use lapin::ErrorKind;
 use lapin::message::BasicReturnMessage;
 
@@ -82,7 +83,7 @@ pub fn unroutable(returned: &BasicReturnMessage) -> String {
         name => format!("the exchange {name:?}"),
     };
     format!(
-        "unroutable: {} {}: no queue takes it from {exchange} by the routing key {:?}",
+        "{UNROUTABLE}{} {}: no queue takes it from {exchange} by the routing key {:?}",
         returned.reply_code,
         returned.reply_text,
         returned.delivery.routing_key.as_str()

@@ -114,6 +114,7 @@ pub struct Running {
     clock: Clock,
     stop: watch::Receiver<bool>,
     order: RedriveOrder,
+    goes_over: bool,
     matcher: Matcher,
     /// Letters from here on came since it began.
     end: u64,
@@ -147,6 +148,7 @@ impl Running {
             clock: desk.clock.clone(),
             stop: desk.stop.clone(),
             order,
+            goes_over: false,
             next: matcher.from(),
             matcher,
             end,
@@ -157,6 +159,13 @@ impl Running {
         }
     }
 
+    /// What its destination can't route, to the alternate of that: nobody waits for the last outcomes.
+    pub async fn go_over(mut self) -> Redrive {
+        self.goes_over = true;
+        let result = self.submit_all().await;
+        self.ended(result)
+    }
+
     pub async fn run(mut self) {
         let name = self.job.shown().name;
         tracing::info!(lane = %name, "a redrive begins");
@@ -165,6 +174,16 @@ impl Running {
             Err(end) => Err(end),
         };
         self.settle();
+        let Redrive {
+            redriven,
+            kept,
+            state,
+            ..
+        } = self.ended(result);
+        tracing::info!(lane = %name, redriven, kept, ?state, "a redrive ended");
+    }
+
+    fn ended(&self, result: Result<(), End>) -> Redrive {
         let mut shown = self.job.lock();
         shown.waits_for = None;
         (shown.state, shown.ended_by) = match result {
@@ -172,8 +191,7 @@ impl Running {
             Err(End::Stopped(why)) => (RedriveState::Stopped, Some(why)),
             Err(End::Failed(why)) => (RedriveState::Failed, Some(why)),
         };
-        let (redriven, kept) = (shown.redriven, shown.kept);
-        tracing::info!(lane = %name, redriven, kept, state = ?shown.state, "a redrive ended");
+        shown.clone()
     }
 
     async fn submit_all(&mut self) -> Result<(), End> {
@@ -293,6 +311,7 @@ impl Running {
                 shared: self.door.journal.shared(),
                 lane: self.lane.state.id,
                 order: &self.order,
+                goes_over: self.goes_over,
                 now: self.clock.wall(),
             };
             let message = match made(&maker, &record) {

@@ -2,7 +2,8 @@
 //!
 //! It is a message of its own, linked to the delivery that became the letter: with the one target that
 //! this had, or with those of the routes of now. What a redrive orders is to be delivered: the times
-//! before and after which it was not to be are taken off.
+//! before and after which it was not to be are taken off. What goes over to an alternate nobody ordered: it
+//! expires when it would have.
 
 use crate::admin::letters::RedriveOrder;
 use crate::clock::Wall;
@@ -33,6 +34,8 @@ pub enum Kept {
     NoSuchRoute(String),
     #[error("no route of the running configuration leads to {0:?}: use --reroute, or add one")]
     NotRouted(String),
+    #[error("nothing says any more where what its destination can't route goes")]
+    NoAlternate,
     #[error("no route matches it now")]
     Unrouted,
     #[error("the routes refuse it: {0}")]
@@ -48,6 +51,8 @@ pub struct Maker<'a> {
     /// Whose letters these are.
     pub lane: LaneId,
     pub order: &'a RedriveOrder,
+    /// To the alternate of the lane's destination.
+    pub goes_over: bool,
     pub now: Wall,
 }
 
@@ -63,7 +68,9 @@ impl Maker<'_> {
             (envelope, plan_of(vec![target]))
         };
         envelope.deliver_at = None;
-        envelope.expires_at = None;
+        if !self.goes_over {
+            envelope.expires_at = None;
+        }
         envelope.redrives(letter.at, names);
         Ok(Message { envelope, plan })
     }
@@ -110,14 +117,33 @@ impl Maker<'_> {
                 })
             }
         };
+        let target = Target {
+            not_before: None,
+            ..target
+        };
+        let target = match self.goes_over {
+            true => self.over(target)?,
+            false => Target {
+                expires_at: None,
+                ..target
+            },
+        };
         // A reload that takes a destination away goes by what leads there.
         if !self.running.router.leads_to(target.lane) {
             let name = self.shared.lane(target.lane).map(|lane| lane.name.clone());
             return Err(Kept::NotRouted(name.unwrap_or_default()));
         }
+        Ok(target)
+    }
+
+    /// What was rendered for the one that can't route it; only the topic may be the alternate's own.
+    fn over(&self, target: Target) -> Result<Target, Kept> {
+        let alternates = self.running.router.alternates();
+        let alternate = alternates.get(&self.lane).ok_or(Kept::NoAlternate)?;
         Ok(Target {
-            not_before: None,
-            expires_at: None,
+            lane: alternate.lane,
+            guarantee: Guarantee::AtLeastOnce,
+            topic: alternate.topic.clone().or(target.topic),
             ..target
         })
     }

@@ -1,7 +1,7 @@
 //! What a reload will do, or why it is refused: decided before anything is touched. Pure.
 //!
 //! Promise 9: a destination goes in two steps. Of a lane that no route of the running generation
-//! leads to nothing is on its way any more (`door::Generations`, and a reload ends only when the
+//! leads to, and that is no other's alternate, nothing is on its way any more (`door::Generations`, and a reload ends only when the
 //! journal has decided all that was handed over before it). So what such a lane owes can only shrink,
 //! and zero, seen here, stays zero.
 
@@ -64,6 +64,8 @@ pub enum Refusal {
         destination: String,
         routes: Vec<String>,
     },
+    #[error("{destination:?} can't go yet: what {of:?} can't route goes there")]
+    StillAlternate { destination: String, of: String },
     #[error("{destination:?} can't go yet: it is owed {pending} deliveries ({owed_bytes} bytes)")]
     StillOwed {
         destination: String,
@@ -94,6 +96,9 @@ impl Refusal {
             Self::StillRouted { destination, .. } => format!(
                 "go in two steps: first a file in which no route leads to {destination:?}, then one \
                  without it"
+            ),
+            Self::StillAlternate { of, .. } => format!(
+                "go in two steps: first a file in which {of:?} has no `unroutable`, then one without it"
             ),
             Self::StillOwed { destination, .. } => format!(
                 "wait until `causeway status` shows that nothing is pending for it, or give that up \
@@ -220,6 +225,13 @@ fn close(running: Running<'_>, name: &str, steps: &mut Steps) -> Result<(), Refu
         return Err(Refusal::StillRouted {
             destination: name.to_owned(),
             routes,
+        });
+    }
+    let mut others = running.in_force.destinations.iter();
+    if let Some(of) = others.find(|other| other.alternate() == Some(name)) {
+        return Err(Refusal::StillAlternate {
+            destination: name.to_owned(),
+            of: of.name.clone(),
         });
     }
     let lane = running.lanes.get(name).copied().unwrap_or_default();

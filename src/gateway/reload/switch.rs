@@ -168,9 +168,11 @@ impl House {
                 let entry = catalog.lane_named(&journal::memory_lane(name))?;
                 Some((name.to_owned(), entry.id))
             };
+            let lanes = settings.destinations.iter().filter_map(lane).collect();
             Catalog {
                 memory_lanes: in_memory().filter_map(memory_lane).collect(),
-                lanes: settings.destinations.iter().filter_map(lane).collect(),
+                alternates: open::alternates(settings, &lanes),
+                lanes,
                 routes: settings.routes.iter().filter_map(route).collect(),
                 unrouted_route: DOOR_ROUTE,
                 door_lane: DOOR_LANE,

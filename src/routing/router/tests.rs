@@ -69,6 +69,7 @@ fn catalog() -> Catalog {
         lanes: HashMap::from([("inbox".into(), LaneId(1)), ("audit".into(), LaneId(2))]),
         unrouted_route: RouteId(0),
         door_lane: LaneId(0),
+        alternates: HashMap::new(),
     }
 }
 

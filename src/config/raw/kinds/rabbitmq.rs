@@ -23,7 +23,6 @@ pub(in crate::config::raw) fn rabbitmq(
         queues.push(read_queue(queue)?);
         check_queue(queue, exchange.is_some(), reader);
     }
-    refuse_unroutable(values, reader);
     let urls: Vec<Address> = urls.into_iter().map(Address::new).collect();
     check_virtual_hosts(values, &urls, reader);
     Some(DestinationKind::Rabbitmq(Box::new(Rabbitmq {
@@ -36,17 +35,6 @@ pub(in crate::config::raw) fn rabbitmq(
         queues,
         unroutable: values.text("unroutable").map(str::to_owned),
     })))
-}
-
-/// What a returned message becomes elsewhere a plan doesn't say, and lanes are independent.
-fn refuse_unroutable(values: &Values, reader: &Reader<'_>) {
-    if values.has("unroutable") {
-        reader.key_error(
-            &values.place("unroutable"),
-            "`unroutable` is not built in: what no queue takes goes to the dead letters",
-            "take it out; or let RabbitMQ do it, by an alternate exchange of this exchange",
-        );
-    }
 }
 
 /// Whichever of them is reached, messages must go to the same place.

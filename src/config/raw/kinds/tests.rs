@@ -328,10 +328,6 @@ fn what_several_keys_say_together() {
             "there is no `exchange` to bind it to: the default exchange leads to each queue by its name"
         ]
     );
-    assert_eq!(
-        errors(&format!("{rabbit}unroutable = \"b\"")),
-        ["`unroutable` is not built in: what no queue takes goes to the dead letters"]
-    );
     let rabbits = |urls: &str| {
         errors(&format!(
             "[destinations.x]\ntype = \"rabbitmq\"\nurl = {urls}"

@@ -341,28 +341,37 @@ impl<'a> Context<'a> {
 
     /// The names of topics that its destination knows. Kafka knows no `/`: its topics are named in the file.
     fn names(&self, target: &RawTarget, destination: &RawDestination) -> TopicNames {
-        let Some(Kind::Made(DestinationKind::Kafka(kafka))) = &destination.kind else {
-            return TopicNames::Any;
+        let (names, own, help) = match &destination.kind {
+            Some(Kind::Made(DestinationKind::Kafka(kafka))) => {
+                let help = "write the name of a Kafka topic";
+                (TopicNames::Kafka, &kafka.topic, help)
+            }
+            Some(Kind::Made(DestinationKind::Rabbitmq(rabbitmq))) => {
+                let help = "write a shorter routing key";
+                (TopicNames::Rabbitmq, &rabbitmq.topic, help)
+            }
+            _ => return TopicNames::Any,
         };
         let fixed = target.topic.as_ref().and_then(Template::as_plain);
-        if let Some(Err(why)) = fixed.map(|topic| TopicNames::Kafka.check(topic)) {
-            let help = "write the name of a Kafka topic";
+        if let Some(Err(why)) = fixed.map(|topic| names.check(topic)) {
             self.reader.error(&target.path.name("topic"), why, help);
         }
-        if target.topic.is_none() && kafka.topic.is_none() {
-            self.reader.error(
-                &target.destination_path,
-                format!(
-                    "nothing says which topic of {:?} this goes to",
-                    destination.name
-                ),
-                format!(
-                    "write topic = \"events\" in [destinations.{}], or in this target",
-                    destination.name
-                ),
-            );
+        match (names, &target.topic, own) {
+            (TopicNames::Kafka, None, None) => self.nothing_says_which_topic(target, destination),
+            // The destination's own was checked where it stands; the envelope's doesn't count.
+            (TopicNames::Rabbitmq, None, Some(_)) => return TopicNames::Any,
+            _ => {}
         }
-        TopicNames::Kafka
+        names
+    }
+
+    fn nothing_says_which_topic(&self, target: &RawTarget, destination: &RawDestination) {
+        let name = &destination.name;
+        self.reader.error(
+            &target.destination_path,
+            format!("nothing says which topic of {name:?} this goes to"),
+            format!("write topic = \"events\" in [destinations.{name}], or in this target"),
+        );
     }
 
     fn unknown_destination(&self, path: &Path, name: &str) {

@@ -10,6 +10,11 @@ impl Users {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether it was the last one.
     #[must_use]
     pub fn leave(&self) -> bool {

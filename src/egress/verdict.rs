@@ -113,7 +113,7 @@ pub enum KeyOrder {
     /// batches. A call hands its whole batch over before it waits for anything: the first poll of
     /// one call ends before the next call begins, in journal order. Of a key whose delivery it
     /// neither applied nor rejected it applies none of the later ones in calls that began before it
-    /// returned that verdict, and says `Retry` or `Unknown` of them, too. A reject holds nothing.
+    /// returned that verdict, and says `Retry`, `Unknown` or `Fatal` of them, too. A reject holds nothing.
     /// What of a strict lane is sent is one batch at a time, as with `PrefixPerKey`.
     ///
     /// First polls of different lanes' calls may meet: each hands its batch over as one, under a lock

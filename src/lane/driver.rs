@@ -229,7 +229,8 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
     /// Feeds the lane, starts batches, reads and dead letters, until nothing more can be started.
     ///
     /// A round is at one time: a retry that fell due between its steps would have no timer any more,
-    /// and nobody would read it before something else happens.
+    /// and nobody would read it before something else happens. What failed in a round may be due at once,
+    /// and has none either: it has another round.
     async fn start_what_can_be(&mut self) -> Result<(), DriverError> {
         loop {
             let now = self.clock.mono();
@@ -238,20 +239,22 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
             }
             self.feed_lane();
             self.read_again(now);
-            self.start_batches(now).await;
+            let has_heard = self.start_batches(now).await;
             self.bury();
-            if !self.settle().await? {
+            if !self.settle().await? && !has_heard {
                 return Ok(());
             }
         }
     }
 
-    async fn start_batches(&mut self, now: Mono) {
+    /// Whether a call has ended as it began.
+    async fn start_batches(&mut self, now: Mono) -> bool {
         let rests = self.rest_until.is_some_and(|until| now < until);
         if rests && !self.lane.has_full_batch() {
-            return;
+            return false;
         }
         self.rest_until = None;
+        let mut has_heard = false;
         while let Some(batch) = self.lane.next_batch(now, self.clock.wall()) {
             self.changed = true;
             let rest = self.egress.shape().rest;
@@ -268,20 +271,27 @@ impl<F: Feed, D: DeadLetterSink> Driver<F, D> {
                 (batch.id, attempted)
             };
             if self.egress.key_order() == KeyOrder::Pipelined {
-                self.begin_in_turn(Box::pin(attempt)).await;
+                has_heard |= self.begin_in_turn(Box::pin(attempt)).await;
             } else {
                 let done = attempt.map(|(id, attempted)| Done::Attempted(id, attempted));
                 self.tasks.spawn(done);
             }
         }
+        has_heard
     }
 
-    /// Polls a call once, which hands its batch over: `KeyOrder::Pipelined`.
-    async fn begin_in_turn(&mut self, mut attempt: Attempt) {
+    /// Polls a call once, which hands its batch over: `KeyOrder::Pipelined`. Whether it ended by that.
+    async fn begin_in_turn(&mut self, mut attempt: Attempt) -> bool {
         let first = poll_fn(|context| Poll::Ready(attempt.as_mut().poll(context))).await;
         match first {
-            Poll::Ready((id, attempted)) => self.attempted(id, attempted),
-            Poll::Pending => self.in_turn.push(attempt),
+            Poll::Ready((id, attempted)) => {
+                self.attempted(id, attempted);
+                true
+            }
+            Poll::Pending => {
+                self.in_turn.push(attempt);
+                false
+            }
         }
     }
 

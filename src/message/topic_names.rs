@@ -2,6 +2,8 @@
 
 /// Kafka's own limit.
 const MAX_KAFKA_BYTES: usize = 249;
+/// Of a routing key, which is one of AMQP's short strings.
+const MAX_RABBITMQ_BYTES: usize = 255;
 
 /// Said of a destination, for what is rendered for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub enum TopicNames {
     #[default]
     Any,
     Kafka,
+    /// Routing keys.
+    Rabbitmq,
 }
 
 impl TopicNames {
@@ -17,22 +21,26 @@ impl TopicNames {
     /// # Errors
     /// In words, without the name.
     pub fn check(self, name: &str) -> Result<(), String> {
-        let is_legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        let is_known = match self {
-            Self::Any => true,
-            Self::Kafka => {
-                (1..=MAX_KAFKA_BYTES).contains(&name.len())
-                    && !matches!(name, "." | "..")
-                    && name.bytes().all(is_legal)
-            }
-        };
-        match is_known {
-            true => Ok(()),
-            false => Err(format!(
+        match self {
+            Self::Any => Ok(()),
+            Self::Kafka if is_of_kafka(name) => Ok(()),
+            Self::Kafka => Err(format!(
                 "it is no name of a Kafka topic: those have 1 to {MAX_KAFKA_BYTES} letters, digits, `.`, `_` and `-`"
+            )),
+            Self::Rabbitmq if name.len() <= MAX_RABBITMQ_BYTES => Ok(()),
+            Self::Rabbitmq => Err(format!(
+                "it has {} bytes, and RabbitMQ's routing keys have at most {MAX_RABBITMQ_BYTES}",
+                name.len()
             )),
         }
     }
+}
+
+fn is_of_kafka(name: &str) -> bool {
+    let is_legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=MAX_KAFKA_BYTES).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(is_legal)
 }
 
 #[cfg(test)]
@@ -50,5 +58,16 @@ mod tests {
             assert!(TopicNames::Kafka.check(bad).is_err(), "{bad}");
             assert_eq!(TopicNames::Any.check(bad), Ok(()));
         }
+    }
+
+    #[test]
+    fn routing_keys_are_short() {
+        let long = "a".repeat(MAX_RABBITMQ_BYTES);
+        for good in ["a", "a/b c", &long] {
+            assert_eq!(TopicNames::Rabbitmq.check(good), Ok(()), "{good}");
+        }
+        let longer = "é".repeat(128);
+        let why = "it has 256 bytes, and RabbitMQ's routing keys have at most 255";
+        assert_eq!(TopicNames::Rabbitmq.check(&longer), Err(why.to_owned()));
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct RouteTarget {
     pub(super) on_full: OnFull,
     /// Some target makes this lane strict: it delivers in journal order and can't delay.
     pub(super) strict: bool,
+    /// Of topics, the envelope's own too where no other is written.
+    pub(super) names: TopicNames,
     /// None: all as the envelope has it.
     pub(super) fields: Option<Box<Fields>>,
 }
@@ -97,8 +99,6 @@ impl Label {
 
 #[derive(Clone, Debug)]
 pub(super) struct Fields {
-    /// Of topics.
-    pub(super) names: TopicNames,
     pub(super) topic: Option<Field<String>>,
     pub(super) key: Option<Field<Bytes>>,
     pub(super) headers: Option<Vec<(String, Field<Bytes>)>>,
@@ -140,7 +140,6 @@ impl Fields {
             headers.iter().map(header).collect::<Result<Vec<_>, _>>()
         });
         Ok(Self {
-            names: spec.names,
             topic: field(spec.topic.as_ref(), topic)?,
             key: field(spec.key.as_ref(), key)?,
             headers: headers.transpose()?,
@@ -280,6 +279,7 @@ fn compile_target(
         guarantee: spec.guarantee,
         on_full: spec.on_full,
         strict: strict.contains(destination.as_str()),
+        names: spec.names,
         fields: (!fields.is_empty()).then(|| Box::new(fields)),
     })
 }

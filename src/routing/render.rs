@@ -6,7 +6,7 @@ use super::router::{Arrival, PlanLimits};
 use super::words;
 use crate::clock::parse_duration;
 use crate::expression::{EvalError, Scope, Template};
-use crate::message::{Guarantee, Header, MessageId, Refusal, RouteId, Target};
+use crate::message::{Guarantee, Header, MessageId, Refusal, RouteId, Target, TopicNames};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -84,7 +84,11 @@ impl RouteTarget {
         target.payload = payload.cloned();
         let mut delay = None;
         if let Some(fields) = &self.fields {
-            delay = fields.render(scope, arrival, limits, &mut target)?;
+            let with = (self.names, limits);
+            delay = fields.render(scope, arrival, with, &mut target)?;
+        }
+        if target.topic.is_none() {
+            checked::name(&arrival.envelope.topic, self.names)?;
         }
         // A time that has come is no delay: such a delivery stays in the order of its key.
         let later = arrival.envelope.deliver_at.filter(|t| *t > arrival.now);
@@ -138,11 +142,11 @@ impl Fields {
         &self,
         scope: &Scope<'_>,
         arrival: &Arrival<'_, '_>,
-        limits: &PlanLimits,
+        (names, limits): (TopicNames, &PlanLimits),
         target: &mut Target,
     ) -> Result<Option<Duration>, Unfit> {
         target.topic = value(self.topic.as_ref(), |template| {
-            checked::topic(text(template, scope, "topic")?, self.names)
+            checked::topic(text(template, scope, "topic")?, names)
         })?;
         target.key = value(self.key.as_ref(), |template| {
             checked::key(bytes(template, scope, "key")?)
@@ -232,8 +236,8 @@ fn failed(field: impl Into<String>, error: &EvalError) -> Unfit {
 /// What may stand in a field, whether it is written there or rendered. Rendered values may come from
 /// payloads, and reasons get into logs: no value is quoted.
 pub(super) mod checked {
-    use super::{Duration, Unfit, parse_duration, words};
-    use crate::message::{MAX_KEY_BYTES, TopicNames};
+    use super::{Duration, TopicNames, Unfit, parse_duration, words};
+    use crate::message::MAX_KEY_BYTES;
     use bytes::Bytes;
 
     const MAX_TOPIC_BYTES: usize = u16::MAX as usize;
@@ -256,10 +260,14 @@ pub(super) mod checked {
             let words = "it has a wildcard in it, `+` or `#`: these are for patterns";
             return unfit(words.to_owned());
         }
-        names
-            .check(&topic)
-            .map_err(|words| Unfit::new("topic", words))?;
+        name(&topic, names)?;
         Ok(topic)
+    }
+
+    pub(in crate::routing) fn name(topic: &str, names: TopicNames) -> Result<(), Unfit> {
+        names
+            .check(topic)
+            .map_err(|words| Unfit::new("topic", words))
     }
 
     pub(in crate::routing) fn key(key: Bytes) -> Result<Bytes, Unfit> {

@@ -11,6 +11,7 @@ pub fn holds<H: Harness>(world: &mut World<H>) -> Result<(), Cannot> {
     let dead_letters = match world.harness.locked_out() {
         LockedOut::Held => {
             world.wait_tried_again();
+            world.wait_stopped();
             0
         }
         LockedOut::Rejected => {

@@ -87,7 +87,7 @@ pub enum Mood {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockedOut {
-    /// They wait and are tried again.
+    /// They wait and are tried again now and then; the lane is shown as stopped.
     Held,
     /// They go to the dead letters.
     #[cfg_attr(

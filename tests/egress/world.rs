@@ -190,6 +190,15 @@ impl<H: Harness> World<H> {
         });
     }
 
+    /// Waits until the lane is shown as one that needs mending.
+    pub fn wait_stopped(&self) {
+        wait_for(PATIENCE, || {
+            let lane = self.lane();
+            let is_stopped = lane["state"] == "stopped";
+            is_stopped.then_some(()).ok_or(lane.to_string())
+        });
+    }
+
     /// Waits until nothing is owed any more.
     pub fn wait_settled(&self) {
         wait_for(PATIENCE, || {

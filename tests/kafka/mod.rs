@@ -64,7 +64,11 @@ fn wait_error(gateway: &Gateway, words: &str) {
 
 /// Waits until so many are delivered and nothing is owed.
 fn wait_delivered(gateway: &Gateway, messages: u64) -> Counts {
-    wait_for(PATIENCE, || {
+    wait_delivered_in(PATIENCE, gateway, messages)
+}
+
+fn wait_delivered_in(patience: Duration, gateway: &Gateway, messages: u64) -> Counts {
+    wait_for(patience, || {
         let counts = counts_of(gateway);
         match (counts.pending, counts.delivered) {
             (0, delivered) if delivered == messages => Ok(counts),

@@ -1,7 +1,8 @@
 //! Every way to log in, of a build with `kafka-tls`.
 
-use super::{counts_of, gateway, lane};
+use super::{counts_of, gateway, lane, settings, wait_delivered};
 use crate::egress::kafka::shared;
+use crate::support::brokers::done;
 use crate::support::kafka::{create_topic, read_topic};
 use crate::support::wait::wait_for;
 use base64::Engine as _;
@@ -100,4 +101,45 @@ fn by_every_way_in() {
             .ok_or(lane.to_string())
     });
     assert_eq!(counts_of(&gateway).pending, 1);
+}
+
+/// The password is put right at the brokers: no reload is needed.
+#[test]
+fn a_refused_login_stops_the_lane_until_it_is_mended() {
+    let test = "kafka::secure::a_refused_login_stops_the_lane_until_it_is_mended";
+    let Some(kafka) = shared(test) else { return };
+    let (plain, sasl) = (
+        kafka.ports().plain().to_string(),
+        kafka.ports().sasl().to_string(),
+    );
+    create_topic(&plain, "refused", 1, 1, &[]);
+    let change_password = |password: &str| {
+        let password = format!("SCRAM-SHA-256=[password={password}]");
+        let who = ["--entity-type", "users", "--entity-name", "changed"];
+        let how = ["--bootstrap-server", &plain, "--alter", "--add-config"];
+        let args = [&how[..], &[&password], &who].concat();
+        done(kafka.dist().tool("kafka.admin.ConfigCommand", &args));
+    };
+    change_password("another-one");
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = folder.path().join("password");
+    fs::write(&password, "hunter2").expect("it can be written");
+    let more = format!(
+        "topic = \"refused\"\nbreaker = {{ failures = 5, probe_every = \"1s\" }}\nsasl = {{ mechanism = \"SCRAM-SHA-256\", \
+         username = \"changed\", password = {{ file = {password:?} }} }}"
+    );
+    let gateway = gateway(&settings(&format!("{sasl:?}"), &more));
+    let response = gateway.client(PATIENCE).post("/v1/topics/a", &[], b"x");
+    assert_eq!(response.expect("it answers").status, 202);
+    wait_for(PATIENCE, || {
+        let lane = lane(&gateway);
+        let error = lane["last_error"].as_str().unwrap_or_default();
+        let is_said = lane["state"] == "stopped" && error.contains("uthentication failed");
+        is_said.then_some(()).ok_or(lane.to_string())
+    });
+    let shown = gateway.log_tail() + &lane(&gateway).to_string();
+    assert!(!shown.contains("hunter2"), "a secret is shown: {shown}");
+    assert_eq!(counts_of(&gateway).pending, 1);
+    change_password("hunter2");
+    wait_delivered(&gateway, 1);
 }

@@ -15,6 +15,14 @@ pub struct House {
     pub published: u64,
 }
 
+fn settings(url: &str, keys: &str) -> String {
+    format!(
+        "[limits]\npayload = \"4MiB\"\n\n[destinations.sink]\ntype = \"rabbitmq\"\nurl = {url}\ntimeout = \"2s\"\n\
+         retry = {{ initial = \"10ms\", max = \"200ms\" }}\n{keys}\n\n\
+         [[routes]]\nname = \"all\"\ntopic = \"#\"\nto = [\"sink\"]\n"
+    )
+}
+
 impl House {
     /// `keys`: what stands in `[destinations.sink]` beside `type` and `url`. All topics lead there.
     pub fn start(server: &Rabbitmq, keys: &str) -> Self {
@@ -23,17 +31,20 @@ impl House {
 
     /// `url`: as TOML.
     pub fn start_at(url: &str, keys: &str) -> Self {
-        let settings = format!(
-            "[limits]\npayload = \"4MiB\"\n\n[destinations.sink]\ntype = \"rabbitmq\"\nurl = {url}\ntimeout = \"2s\"\n\
-             retry = {{ initial = \"10ms\", max = \"200ms\" }}\n{keys}\n\n\
-             [[routes]]\nname = \"all\"\ntopic = \"#\"\nto = [\"sink\"]\n"
-        );
-        let mut gateway = Gateway::new(&program(), &settings);
+        let mut gateway = Gateway::new(&program(), &settings(url, keys));
         gateway.start().unwrap_or_else(|why| panic!("{why}"));
         Self {
             gateway,
             published: 0,
         }
+    }
+
+    /// Other keys hold from now on.
+    pub fn reload(&self, server: &Rabbitmq, keys: &str) {
+        let url = format!("\"{}\"", server.ports().url());
+        self.gateway.configure(&settings(&url, keys));
+        let reload = self.gateway.run(&["reload"]);
+        assert!(reload.status.success(), "{reload:?}");
     }
 
     /// One message each, of a topic and an id; headers as JSON.

@@ -88,6 +88,51 @@ fn one_that_isnt_ours_is_waited_for_and_bound() {
     assert_eq!(came, ["a/b", "c"]);
 }
 
+/// It is declared with the next connection, which a reload of a changed file makes; what came meanwhile is
+/// unroutable.
+#[test]
+fn one_that_is_deleted_is_declared_with_the_next_connection() {
+    let Some(server) = rabbit::shared("rabbitmq::queues::one_that_is_deleted") else {
+        return;
+    };
+    let keys = |more: &str| {
+        format!(
+            "exchange = {{ name = \"deleted\", kind = \"direct\", declare = true }}\n\
+             queues = [{{ name = \"deleted\", bind = [\"a\"] }}, {{ name = \"kept\", bind = [\"b\"{more}] }}]"
+        )
+    };
+    let mut house = House::start(&server, &keys(""));
+    house.publish_plain(&["a"]);
+    house.wait_settled(0);
+    // With what is in it: somebody wants it so.
+    rabbit::manage(&server, "DELETE", "/api/queues/%2f/deleted", &json!(null));
+    let publish = |house: &mut House, when: &str| {
+        let (a, b) = (format!("a-{when}"), format!("b-{when}"));
+        house.publish(&[("a", &*a, json!({})), ("b", &*b, json!({}))]);
+    };
+    publish(&mut house, "meanwhile");
+    house.wait_settled(1);
+    let error = house.last_error();
+    let words =
+        "no queue takes it from the exchange \"deleted\" by the routing key \"a\"".to_owned();
+    assert!(
+        error.starts_with("unroutable: 312 NO_ROUTE") && error.contains(&words),
+        "{error}"
+    );
+
+    house.reload(&server, &keys(", \"c\""));
+    publish(&mut house, "after");
+    house.wait_settled(1);
+    let redriven = house.gateway.run(&["dlq", "redrive", "sink", "--all"]);
+    assert!(redriven.status.success(), "{redriven:?}");
+    // A new plan of its own.
+    house.published += 1;
+    house.wait_settled(1);
+    let rabbit = Rabbit::connect(&server);
+    assert_eq!(ids(&rabbit.drain("deleted")), ["a-after", "a-meanwhile"]);
+    assert_eq!(ids(&rabbit.drain("kept")), ["b-meanwhile", "b-after"]);
+}
+
 #[test]
 fn a_message_has_its_properties() {
     let Some(server) = rabbit::shared("rabbitmq::queues::a_message") else {

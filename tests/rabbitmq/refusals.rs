@@ -31,6 +31,49 @@ fn a_full_queue_is_waited_for() {
     house.wait_settled(0);
 }
 
+/// The envelope's topic, and what a template makes of a message: 255 bytes travel, 256 are refused whole.
+#[test]
+fn a_routing_key_that_is_too_long_is_refused_at_the_door() {
+    let test = "rabbitmq::refusals::a_routing_key_that_is_too_long";
+    let Some(server) = rabbit::shared(test) else {
+        return;
+    };
+    let rabbit = Rabbit::connect(&server);
+    rabbit.queue("keys", &[]);
+    rabbit.exchange("keys", ExchangeKind::Fanout);
+    rabbit.bind("keys", "keys", "");
+    let to = r#"{ destination = "sink", topic = "t.${headers['rest']}" }"#;
+    let keys = format!(
+        "exchange = {{ name = \"keys\" }}\n\n\
+         [[routes]]\nname = \"rendered\"\ntopic = \"rendered\"\nstop = true\nto = [{to}]"
+    );
+    let house = House::start(&server, &keys);
+    let mut client = house.gateway.client(PATIENCE);
+    let mut publish = |topic: &str, rest: &str| {
+        let headers = [("causeway-header-rest", rest)];
+        let answer = client.post(&format!("/v1/topics/{topic}"), &headers, b"x");
+        answer.unwrap_or_else(|t| panic!("{t}"))
+    };
+    let text = |bytes: usize| "x".repeat(bytes);
+    for (topic, rest) in [(text(256), String::new()), ("rendered".into(), text(254))] {
+        let answer = publish(&topic, &rest);
+        assert_eq!(answer.status, 422, "{answer}");
+        let said = answer.json().expect("a problem").to_string();
+        let why = "it has 256 bytes, and RabbitMQ's routing keys have at most 255";
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(house.counts().planned, 0);
+    for (topic, rest) in [(text(255), String::new()), ("rendered".into(), text(253))] {
+        let answer = publish(&topic, &rest);
+        assert_eq!(answer.status, 202, "{answer}");
+    }
+    wait_for(PATIENCE, || match house.counts() {
+        counts if counts.delivered == 2 => Ok(()),
+        counts => Err(format!("{counts}: {}", house.last_error())),
+    });
+    assert_eq!(rabbit.drain("keys").len(), 2);
+}
+
 #[test]
 fn an_exchange_that_isnt_there_holds_all_in_the_servers_words() {
     let Some(server) = rabbit::shared("rabbitmq::refusals::an_exchange_that_isnt_there") else {

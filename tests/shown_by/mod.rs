@@ -6,6 +6,7 @@ mod fsync_fails;
 mod full_disk;
 mod hanging;
 mod kill_nine;
+mod rabbitmq_stopped;
 
 use crate::support::client::{Client, Response};
 use crate::support::metrics::{self, CountsByDestination};

@@ -55,6 +55,13 @@ pub fn create_topic(address: &str, name: &str, partitions: i32, copies: i32, set
 
 /// All that a topic holds now, partition by partition.
 pub fn read_topic(address: &str, topic: &str) -> Vec<Record> {
+    let mut records = Vec::new();
+    each_record(address, topic, |record| records.push(record));
+    records
+}
+
+/// The same, one after the other: there may be more than fit into memory.
+pub fn each_record(address: &str, topic: &str, mut take: impl FnMut(Record)) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("group.id", "a test")
@@ -64,14 +71,17 @@ pub fn read_topic(address: &str, topic: &str) -> Vec<Record> {
         .expect("a client");
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE);
     let metadata = metadata.unwrap_or_else(|e| panic!("{topic}: {e}"));
-    let mut records = Vec::new();
     for partition in metadata.topics()[0].partitions() {
-        read_partition(&consumer, topic, partition.id(), &mut records);
+        read_partition(&consumer, topic, partition.id(), &mut take);
     }
-    records
 }
 
-fn read_partition(consumer: &BaseConsumer, topic: &str, partition: i32, all: &mut Vec<Record>) {
+fn read_partition(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    take: &mut impl FnMut(Record),
+) {
     let marks = consumer.fetch_watermarks(topic, partition, PATIENCE);
     let (mut next, end) = marks.unwrap_or_else(|e| panic!("{topic} {partition}: {e}"));
     let mut list = TopicPartitionList::new();
@@ -97,7 +107,7 @@ fn read_partition(consumer: &BaseConsumer, topic: &str, partition: i32, all: &mu
             let value = header.value.unwrap_or_default();
             (header.key.to_owned(), value.to_vec())
         });
-        all.push(Record {
+        take(Record {
             partition,
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),

@@ -74,6 +74,15 @@ pub fn torture(seed: Option<u64>, minutes: u64) -> Result<(), Failure> {
     cargo(&[&args[..], &what].concat(), &variables)
 }
 
+/// In release, as `shown_by`: more is accepted meanwhile.
+pub fn freeze(seconds: u64) -> Result<(), Failure> {
+    let variables = [("CAUSEWAY_TEST_FREEZE_SECONDS", seconds.to_string().into())];
+    let args = ["test", "--release", "--features", "faults"];
+    let which = ["--test", "main", "--", "--nocapture", "--exact"];
+    let what = "kafka::cluster::order_holds_while_the_broker_is_killed_and_frozen";
+    cargo(&[&args[..], &which, &[what]].concat(), &variables)
+}
+
 /// The plain build is put aside first, as for `test`; a destination that hangs needs the faults
 /// build, which comes with the test. All in release: the clients take their share of the machine.
 pub fn shown_by() -> Result<(), Failure> {

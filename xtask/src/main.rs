@@ -33,6 +33,8 @@ usage: cargo xtask COMMAND
   torture [--seed N] [--minutes M]
                                 the oracle for M minutes (default 10), from seed N (default: the time)
   torture --shown-by            the big scenarios at full size, against the release build
+  torture --freeze SECONDS      Kafka's broker killed, then frozen for so long, under load: 60 and 600 are what
+                                a release is shown by
   bench [--small] [NAME]        the figures of docs/BENCHMARKS.md, or those whose name contains NAME;
                                 --small: a hundredth of the size, to see that they run
 
@@ -62,6 +64,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Proto => proto::make(),
         Task::Torture { seed, minutes } => commands::torture(seed, minutes),
         Task::ShownBy => commands::shown_by(),
+        Task::Freeze { seconds } => commands::freeze(seconds),
         Task::Bench { args } => commands::bench(&args),
     }
 }

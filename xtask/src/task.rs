@@ -14,6 +14,7 @@ pub enum Task {
     Proto,
     Torture { seed: Option<u64>, minutes: u64 },
     ShownBy,
+    Freeze { seconds: u64 },
     Bench { args: Vec<String> },
 }
 
@@ -29,6 +30,7 @@ pub fn parse(args: &[String]) -> Result<Task, Failure> {
         ["lint"] => Ok(Task::Lint),
         ["proto"] => Ok(Task::Proto),
         ["torture", "--shown-by"] => Ok(Task::ShownBy),
+        ["torture", "--freeze", seconds] => parse_freeze(seconds),
         ["torture", options @ ..] => parse_torture(options),
         ["bench", args @ ..] if args.len() <= 2 => Ok(Task::Bench {
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
@@ -57,6 +59,12 @@ fn parse_torture(options: &[&str]) -> Result<Task, Failure> {
         }
     }
     Ok(Task::Torture { seed, minutes })
+}
+
+fn parse_freeze(seconds: &str) -> Result<Task, Failure> {
+    let seconds = seconds.parse();
+    let seconds = seconds.map_err(|_| Failure::Usage("--freeze needs a number".to_owned()))?;
+    Ok(Task::Freeze { seconds })
 }
 
 fn parse_tools(names: &[&str]) -> Result<Task, Failure> {
@@ -160,6 +168,8 @@ mod tests {
         );
         assert_eq!(parsed("proto").unwrap(), Task::Proto);
         assert_eq!(parsed("torture --shown-by").unwrap(), Task::ShownBy);
+        let freeze = Task::Freeze { seconds: 600 };
+        assert_eq!(parsed("torture --freeze 600").unwrap(), freeze);
         assert_eq!(
             parsed("bench rss").unwrap(),
             Task::Bench {
@@ -182,6 +192,8 @@ mod tests {
             "torture --seed",
             "torture --seed x",
             "torture --x 1",
+            "torture --freeze",
+            "torture --freeze long",
         ] {
             assert!(matches!(parsed(line), Err(Failure::Usage(_))), "{line:?}");
         }

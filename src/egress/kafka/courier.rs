@@ -3,7 +3,7 @@
 
 use super::call::Ticket;
 use super::client::KafkaLogin;
-use super::shared::Shared;
+use super::shared::{Complaint, Shared};
 use crate::egress::Verdict;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -118,7 +118,10 @@ impl ClientContext for Courier {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => shared.is_broken(reason),
             Some(RDKafkaErrorCode::AllBrokersDown) => shared.is_down(),
-            _ => shared.is_suspect(reason),
+            code => shared.is_suspect(Complaint {
+                words: reason.into(),
+                is_refusal: is_refusal(code, reason),
+            }),
         }
     }
 
@@ -132,6 +135,13 @@ impl ClientContext for Courier {
             lifetime_ms: i64::try_from(lifetime)?,
         })
     }
+}
+
+/// Whether brokers refuse our credentials, or the way in which they are given. librdkafka calls it that, too,
+/// when a connection is lost while they agree on the way.
+fn is_refusal(code: Option<RDKafkaErrorCode>, reason: &str) -> bool {
+    code == Some(RDKafkaErrorCode::Authentication)
+        && !reason.contains("mechanism handshake failed: Local:")
 }
 
 /// What a token, if it is a JWT, says of its end.
@@ -181,6 +191,37 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let left = i128::from(token.lifetime_ms) - now.as_millis() as i128;
         assert!((3_500_000..=3_600_000).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn a_lost_connection_isnt_a_refusal() {
+        use RDKafkaErrorCode as Code;
+        let said = |why: &str| format!("sasl_plaintext://h:1/1: SASL PLAIN mechanism {why}");
+        let cases = [
+            (
+                Code::Authentication,
+                said("handshake failed: Broker: Unsupported SASL mechanism"),
+                true,
+            ),
+            (
+                Code::Authentication,
+                "SASL authentication error: Authentication failed".to_owned(),
+                true,
+            ),
+            (
+                Code::Authentication,
+                said("handshake failed: Local: Timed out"),
+                false,
+            ),
+            (
+                Code::BrokerTransportFailure,
+                "Connection refused".to_owned(),
+                false,
+            ),
+        ];
+        for (code, reason, expected) in cases {
+            assert_eq!(is_refusal(Some(code), &reason), expected, "{reason}");
+        }
     }
 
     #[test]

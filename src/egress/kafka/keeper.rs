@@ -4,7 +4,7 @@
 use super::client::{BATCH_BYTES, KafkaOptions, OAUTHBEARER};
 use super::courier::{Courier, nobody};
 use super::producer::Producer;
-use super::shared::{Shared, Task};
+use super::shared::{Phase, Shared, Task};
 use super::topics::Standing;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// While there is no connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// While our credentials are refused: whoever mends them isn't locked out for good by our tries.
+const LOCKED_OUT_PAUSE: Duration = Duration::from_secs(3);
 /// Between a producer that broke and the next.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 /// What is in flight at the end of a lane may still be confirmed for so long.
@@ -116,7 +118,7 @@ impl Keeper {
     /// No producer can be made of these settings, or now.
     fn without(&self, why: String) -> Why {
         let why: Arc<str> = format!("no Kafka producer can be made: {why}").into();
-        if self.shared.state().go_down(Arc::clone(&why)) {
+        if self.shared.state().go_down(Phase::Down(Arc::clone(&why))) {
             tracing::error!(destination = %self.shared.name, "{why}");
         }
         Why::Broken(why)
@@ -125,16 +127,17 @@ impl Keeper {
     /// Until the producer has to go.
     fn serve(&self, producer: &Producer) -> Why {
         loop {
-            match self.look(producer) {
+            let pause = match self.look(producer) {
                 Ok(Some(smaller)) => return Why::Smaller(smaller),
                 Ok(None) => {
                     if self.shared.state().go_up() {
                         tracing::info!(destination = %self.shared.name, "connected to Kafka");
                     }
+                    PAUSE
                 }
                 Err(error) => self.has_no_answer(&error),
-            }
-            match self.shared.next_task(PAUSE) {
+            };
+            match self.shared.next_task(pause) {
                 Task::Look => {}
                 Task::Renew(why) => return Why::Broken(why),
                 Task::Adopt(options) => return Why::Adopt(options),
@@ -143,7 +146,8 @@ impl Keeper {
         }
     }
 
-    fn has_no_answer(&self, error: &KafkaError) {
+    /// How long it is no use to look again.
+    fn has_no_answer(&self, error: &KafkaError) -> Duration {
         let mut state = self.shared.state();
         let why = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::OperationTimedOut) => {
@@ -152,9 +156,13 @@ impl Keeper {
             Some(code) => code.to_string(),
             None => error.to_string(),
         };
-        let why = state.why_down(Some(&why));
-        if state.go_down(Arc::clone(&why)) {
-            tracing::warn!(destination = %self.shared.name, "{why}");
+        let phase = state.without_answer(&why);
+        if state.go_down(phase.clone()) {
+            tracing::warn!(destination = %self.shared.name, "{}", phase.words());
+        }
+        match phase {
+            Phase::LockedOut(_) => LOCKED_OUT_PAUSE,
+            Phase::Up | Phase::Down(_) => PAUSE,
         }
     }
 

@@ -24,7 +24,7 @@ use super::{Attempted, NameBook, Shape, Verdict};
 use crate::message::Delivery;
 use keeper::Keeper;
 use shared::Shared;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -32,10 +32,13 @@ use std::time::Duration;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Kafka {
+    name: Arc<str>,
+    names: Arc<NameBook>,
     client_id: Arc<str>,
-    shared: Arc<Shared>,
-    /// The last that were adopted.
+    /// The last that were adopted. Locked before `shared`.
     options: Mutex<Arc<KafkaOptions>>,
+    /// Another one where a lane begins after the last one closed it.
+    shared: RwLock<Arc<Shared>>,
     users: Users,
 }
 
@@ -56,18 +59,39 @@ impl Kafka {
         name: Arc<str>,
     ) -> Result<Self, String> {
         let options = Arc::new(options);
-        let shared = Shared::new(name, names, Arc::clone(&options));
-        let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&options));
-        thread::Builder::new()
-            .name("kafka".to_owned())
-            .spawn(|| keeper.run())
-            .map_err(|e| format!("no thread can be started: {e}"))?;
+        let shared = begin(&name, &names, &options)?;
         Ok(Self {
+            name,
+            names,
             client_id: options.client_id.as_str().into(),
-            shared,
             options: Mutex::new(options),
+            shared: RwLock::new(shared),
             users: Users::default(),
         })
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        let shared = self.shared.read();
+        Arc::clone(&shared.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn options(&self) -> MutexGuard<'_, Arc<KafkaOptions>> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane that ended by an error closed it, and another one delivers to it now: it is opened again. What the
+    /// old one had sent is its own keeper's until that ends: there is no order between two lanes.
+    fn open(&self) -> Result<Arc<Shared>, String> {
+        let shared = self.shared();
+        if !shared.is_ending() || !self.users.is_any() {
+            return Ok(shared);
+        }
+        let options = self.options();
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        if shared.is_ending() {
+            *shared = begin(&self.name, &self.names, &options)?;
+        }
+        Ok(Arc::clone(&shared))
     }
 
     pub(super) const fn users(&self) -> &Users {
@@ -77,18 +101,19 @@ impl Kafka {
     /// For what comes next, by a new producer once all that is in flight is settled or, after one attempt's
     /// time, given up.
     pub fn adopt(&self, options: KafkaOptions) {
-        let mut last = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.options();
         if **last != options {
             *last = Arc::new(options);
-            self.shared.adopt(Arc::clone(&last));
+            self.shared().adopt(Arc::clone(&last));
         }
     }
 
     /// What is in flight has a moment to be confirmed; what isn't by then is in doubt.
     pub async fn close(&self) {
-        self.shared.end();
+        let shared = self.shared();
+        shared.end();
         // One that waits for brokers who don't answer ends later, by itself.
-        let _ = tokio::time::timeout(CLOSE_PATIENCE, self.shared.ended()).await;
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, shared.ended()).await;
     }
 
     #[must_use]
@@ -108,8 +133,13 @@ impl Kafka {
     }
 
     async fn all(&self, deliveries: &[Delivery]) -> Vec<Verdict> {
-        let sent = self.shared.hand_over(deliveries);
-        sent.call.verdicts().await
+        match self.open() {
+            Ok(shared) => {
+                let sent = shared.hand_over(deliveries);
+                sent.call.verdicts().await
+            }
+            Err(why) => vec![Verdict::retry(why); deliveries.len()],
+        }
     }
 
     async fn one_by_one(&self, deliveries: &[Delivery]) -> Vec<Verdict> {
@@ -125,9 +155,24 @@ impl Kafka {
     }
 }
 
+/// Begins to connect, on a thread of its own.
+fn begin(
+    name: &Arc<str>,
+    names: &Arc<NameBook>,
+    options: &Arc<KafkaOptions>,
+) -> Result<Arc<Shared>, String> {
+    let shared = Shared::new(Arc::clone(name), Arc::clone(names), Arc::clone(options));
+    let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(options));
+    thread::Builder::new()
+        .name("kafka".to_owned())
+        .spawn(|| keeper.run())
+        .map_err(|e| format!("no thread can be started: {e}"))?;
+    Ok(shared)
+}
+
 /// Its thread ends by itself, as with `close`.
 impl Drop for Kafka {
     fn drop(&mut self) {
-        self.shared.end();
+        self.shared().end();
     }
 }

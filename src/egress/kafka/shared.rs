@@ -38,7 +38,7 @@ pub struct State {
     /// Calls that couldn't hand all over and haven't returned.
     barred: usize,
     /// What the connection said last.
-    last_error: Option<Arc<str>>,
+    complaint: Option<Complaint>,
     is_suspect: bool,
     /// That it is down was logged.
     is_told: bool,
@@ -52,6 +52,16 @@ pub enum Phase {
     Up,
     /// Nothing is handed over, and why.
     Down(Arc<str>),
+    /// Likewise: the brokers say that we aren't who we should be.
+    LockedOut(Arc<str>),
+}
+
+/// What a connection says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    pub words: Arc<str>,
+    /// Of our credentials: no use to try again before something is mended.
+    pub is_refusal: bool,
 }
 
 /// What the keeper is to do.
@@ -85,7 +95,7 @@ impl Shared {
                 topics,
                 calls: 0,
                 barred: 0,
-                last_error: None,
+                complaint: None,
                 is_suspect: false,
                 is_told: false,
                 broken: None,
@@ -141,20 +151,20 @@ impl Shared {
     /// No broker is there.
     pub fn is_down(&self) {
         let mut state = self.state();
-        let why = state.why_down(None);
         if state.phase == Phase::Up {
+            let phase = state.without_answer("no broker is there");
             // Brokers close what is idle: whether they answer is seen next.
-            tracing::debug!(destination = %self.name, "{why}");
-            state.phase = Phase::Down(why);
+            tracing::debug!(destination = %self.name, "{}", phase.words());
+            state.phase = phase;
         }
         state.is_suspect = true;
         self.news.notify_all();
     }
 
     /// Something is wrong with a connection.
-    pub fn is_suspect(&self, reason: &str) {
+    pub fn is_suspect(&self, complaint: Complaint) {
         let mut state = self.state();
-        state.last_error = Some(reason.into());
+        state.complaint = Some(complaint);
         state.is_suspect = true;
         self.news.notify_all();
     }
@@ -246,8 +256,14 @@ impl State {
         ticket: Box<Ticket>,
         sent: &mut Sent,
     ) -> Result<(), Verdict> {
-        if let Phase::Down(why) = &self.phase {
-            return Err(self.bar(sent, Arc::clone(why)));
+        match &self.phase {
+            Phase::Up => {}
+            Phase::Down(why) => return Err(self.bar(sent, Arc::clone(why))),
+            Phase::LockedOut(why) => {
+                let why = Arc::clone(why);
+                self.bar(sent, Arc::clone(&why));
+                return Err(Verdict::fatal(why));
+            }
         }
         if self.barred > 0 {
             return Err(self.bar(sent, "not sent: an earlier one is to be sent again".into()));
@@ -306,18 +322,23 @@ impl State {
         Verdict::retry(why)
     }
 
-    pub fn why_down(&self, reason: Option<&str>) -> Arc<str> {
+    /// What it is in while no broker answers, by what the connection said last; else for this reason.
+    pub fn without_answer(&self, reason: &str) -> Phase {
         let brokers = self.options.brokers.join(", ");
-        let last = self.last_error.as_deref();
-        let why = last.or(reason).unwrap_or("no broker is there");
-        format!("no connection to Kafka at {brokers}: {why}").into()
+        let said = self.complaint.as_ref();
+        let why = said.map_or(reason, |complaint| &complaint.words);
+        let why = format!("no connection to Kafka at {brokers}: {why}").into();
+        match said.is_some_and(|complaint| complaint.is_refusal) {
+            true => Phase::LockedOut(why),
+            false => Phase::Down(why),
+        }
     }
 
     /// What is handed over goes to this one from now on.
     pub fn install(&mut self, producer: Arc<Producer>, options: &Arc<KafkaOptions>) {
         self.producer = Some(producer);
         self.options = Arc::clone(options);
-        (self.broken, self.last_error) = (None, None);
+        (self.broken, self.complaint) = (None, None);
         ask_for_own(&mut self.topics, options);
     }
 
@@ -332,14 +353,24 @@ impl State {
             return false;
         }
         self.phase = Phase::Up;
-        self.last_error = None;
+        self.complaint = None;
         std::mem::take(&mut self.is_told)
     }
 
     /// Whether that is news.
-    pub fn go_down(&mut self, why: Arc<str>) -> bool {
-        self.phase = Phase::Down(why);
+    pub fn go_down(&mut self, phase: Phase) -> bool {
+        self.phase = phase;
         !std::mem::replace(&mut self.is_told, true)
+    }
+}
+
+impl Phase {
+    /// Why nothing is handed over.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Up => "",
+            Self::Down(why) | Self::LockedOut(why) => why,
+        }
     }
 }
 

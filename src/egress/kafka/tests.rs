@@ -1,6 +1,7 @@
 //! Against librdkafka's own mock cluster, which fails as it is told. What a real one does: tests/kafka/.
 
 use super::*;
+use crate::egress::Egress;
 use crate::message::{
     Ack, DeliveryId, Envelope, Epoch, Guarantee, LaneId, LogUuid, Message, MessageId, Plan,
     RouteId, Target,
@@ -223,6 +224,25 @@ async fn what_is_in_flight_when_it_closes_is_confirmed() {
     assert_eq!(attempted.verdicts, vec![Verdict::Delivered; 9]);
     let late = kafka.deliver(&deliveries(10..11), false).await.verdicts;
     assert!(matches!(late[..], [Verdict::Retry { .. }]), "{late:?}");
+}
+
+/// The last of its lanes ended by an error and closed it; then a reload opens the one for what is at_most_once.
+#[tokio::test]
+async fn a_lane_that_begins_later_opens_it_again() {
+    let cluster = cluster();
+    let egress = Egress::Kafka(kafka(&cluster));
+    let Egress::Kafka(kafka) = &egress else {
+        unreachable!("it was made so")
+    };
+    egress.enter();
+    deliver(kafka, deliveries(0..10)).await;
+    egress.leave().await;
+    let closed = kafka.deliver(&deliveries(10..11), false).await.verdicts;
+    assert_eq!(closed, [Verdict::retry("it is closed")]);
+    egress.enter();
+    deliver(kafka, deliveries(10..20)).await;
+    egress.leave().await;
+    assert_eq!(read(&cluster), (0..20).collect::<Vec<_>>());
 }
 
 /// Nobody answers any more: it closes all the same, and says that nobody knows.

@@ -497,3 +497,22 @@ async fn a_full_dead_letter_log_stops_the_lane_until_there_is_room() {
     rig.ends.feed.wait_for_settled(2).await;
     shows(&mut rig, "running").await;
 }
+
+/// A call that ends as it begins: what failed in it is due before the clock moves, and is tried again.
+#[tokio::test(start_paused = true)]
+async fn what_failed_as_it_began_is_tried_again() {
+    let clock = Clock::manual(Wall(1));
+    let faulty = Faulty::in_memory(script("fatal first 2"), KeyOrder::Pipelined, None);
+    let ends = Ends::default();
+    ends.feed.publish([delivery(0, 0, "a")]);
+    let rig = spawn_by(clock.clone(), faulty, Limits::default(), ends);
+    let settled = rig.ends.feed.wait_for_settled(1);
+    tokio::pin!(settled);
+    while tokio::time::timeout(Duration::from_secs(1), &mut settled)
+        .await
+        .is_err()
+    {
+        clock.advance(BreakerPolicy::default().probe_every);
+    }
+    assert_eq!(rig.ends.feed.outcomes()[&0], Outcome::Delivered);
+}

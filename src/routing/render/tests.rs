@@ -123,6 +123,27 @@ fn what_is_not_written_is_the_envelopes() {
 }
 
 #[test]
+fn the_envelopes_own_topic_must_be_known_where_no_other_is_written() {
+    let long = envelope(&format!("orders/{}", "x".repeat(249)));
+    let short = envelope(&format!("orders/{}", "x".repeat(248)));
+    let spec = of_target(|t| t.names = TopicNames::Rabbitmq);
+    let specs = std::slice::from_ref(&spec);
+    assert_eq!(targets(specs, &short)[0].topic, None);
+    match plan_of(specs, &long).0 {
+        Err(Refusal::RouteRefused { reason, .. }) => assert_eq!(
+            reason,
+            "the topic for \"inbox\": it has 256 bytes, and RabbitMQ's routing keys have at most 255"
+        ),
+        other => panic!("{other:?}"),
+    }
+    let written = of_target(|t| {
+        t.names = TopicNames::Rabbitmq;
+        t.topic = template("orders");
+    });
+    assert_eq!(targets(&[written], &long)[0].topic, Some("orders".into()));
+}
+
+#[test]
 fn targets_see_what_transform_made() {
     let spec = of_route(|spec| {
         spec.transform = Program::compile("{'number': payload.id, 'shop': shop}", &["shop"]).ok();
@@ -177,6 +198,7 @@ fn the_earlier_end_and_the_later_start_hold() {
 #[test]
 fn what_can_not_be_delivered_is_said() {
     let long = "a".repeat(MAX_KEY_BYTES);
+    let routing_key = "a".repeat(250);
     let wildcard =
         "the topic for \"inbox\": it has a wildcard in it, `+` or `#`: these are for patterns";
     let cases: Vec<(RouteSpec, &str)> = vec![
@@ -191,6 +213,13 @@ fn what_can_not_be_delivered_is_said() {
         (
             of_target(|t| t.topic = template("${'a\\u0000'}")),
             "the topic for \"inbox\": it has a NUL character in it",
+        ),
+        (
+            of_target(|t| {
+                t.names = TopicNames::Rabbitmq;
+                t.topic = template(&format!("{routing_key}${{shop}}"));
+            }),
+            "the topic for \"inbox\": it has 256 bytes, and RabbitMQ's routing keys have at most 255",
         ),
         (
             of_target(|t| t.key = template(&format!("{long}${{shop}}"))),

@@ -7,6 +7,7 @@ use crate::config::settings::{
     Address, BindMatch, DestinationKind, Exchange, ExchangeKind, Queue, QueueKind, Rabbitmq,
     virtual_host,
 };
+use crate::message::TopicNames;
 
 pub(in crate::config::raw) fn rabbitmq(
     values: &Values,
@@ -23,6 +24,7 @@ pub(in crate::config::raw) fn rabbitmq(
         queues.push(read_queue(queue)?);
         check_queue(queue, exchange.is_some(), reader);
     }
+    check_topic(values, reader);
     let urls: Vec<Address> = urls.into_iter().map(Address::new).collect();
     check_virtual_hosts(values, &urls, reader);
     Some(DestinationKind::Rabbitmq(Box::new(Rabbitmq {
@@ -35,6 +37,16 @@ pub(in crate::config::raw) fn rabbitmq(
         queues,
         unroutable: values.text("unroutable").map(str::to_owned),
     })))
+}
+
+fn check_topic(values: &Values, reader: &Reader<'_>) {
+    let said = values
+        .text("topic")
+        .map(|topic| TopicNames::Rabbitmq.check(topic));
+    if let Some(Err(why)) = said {
+        let help = "write a shorter routing key";
+        reader.error(&values.place("topic"), why, help);
+    }
 }
 
 /// Whichever of them is reached, messages must go to the same place.

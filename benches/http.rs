@@ -3,7 +3,7 @@
 //! Server and load are two processes on the same machine, which share its cores. Each row takes both
 //! servers turn about. The gateway does all of its work: it journals, delivers to a stream and syncs both.
 
-mod client;
+pub mod client;
 pub mod null;
 
 use self::client::{Shape, closed, open};
@@ -93,7 +93,7 @@ struct Run {
 fn run(address: SocketAddr, pid: u32, shape: &Shape, time: Duration) -> Run {
     let before = cpu_seconds(pid);
     let started = Instant::now();
-    let done = closed(address, shape, time);
+    let done = closed(address, shape, time).len();
     let took = started.elapsed().as_secs_f64();
     Run {
         rate: done as f64 / took,

@@ -2,7 +2,8 @@
 //!
 //! "Drained": a backlog that was accepted while its lane was paused, from the resume to the last confirm.
 //! "Through": single publishes, from the first request until the broker has confirmed all of them. All processes
-//! share the machine's cores; each round begins with another one.
+//! share the machine's cores; each round begins with another one. Two variables help to look into it:
+//! `CAUSEWAY_BENCH_ONLY`, a part of a row's name, and `CAUSEWAY_BENCH_SINK`, more settings of the destination.
 
 mod bridge;
 mod meter;
@@ -17,7 +18,6 @@ use super::support::ratio::median;
 use super::{grpc, http};
 use std::time::Duration;
 
-const ROUNDS: usize = 5;
 pub const PAYLOAD_BYTES: usize = 256;
 const KEYS: [u64; 2] = [1_000, 1];
 const LOAD_MS: u64 = 2_000;
@@ -29,6 +29,7 @@ pub trait Broker {
     const CLIENT: &'static str;
     const AIM_DRAINED: &'static str;
     const AIM_PEERS: &'static str;
+    const ROUNDS: usize;
 
     /// The gateway's destination, without its name.
     fn destination(&self) -> String;
@@ -113,8 +114,7 @@ pub fn rows(broker: &impl Broker, size: Size) -> Vec<Row> {
     let bridge = Bridge::start(broker);
     let nulls = [http::null::SERVE, grpc::null::SERVE].map(Server::start);
     warm(&bridge, size);
-    let only = std::env::var("CAUSEWAY_BENCH_ONLY").unwrap_or_default();
-    let mut rows = Vec::new();
+    let mut rows = Rows::new();
     for keys in KEYS {
         let name = match keys {
             1 => "1 key".to_owned(),
@@ -122,18 +122,40 @@ pub fn rows(broker: &impl Broker, size: Size) -> Vec<Row> {
         };
         let messages = size.of(broker.messages(keys));
         let what = format!("drained, {messages} waiting, {name}");
-        if what.contains(&only) {
-            rows.push(drained(&bridge, what, keys, messages, size));
-        }
+        rows.add(what, || drained(&bridge, keys, messages, size));
         for (front, null) in [Front::Http, Front::Grpc].into_iter().zip(&nulls) {
             let what = format!("through, {}, {name}", front.words());
-            if what.contains(&only) {
-                rows.push(through(&bridge, what, (front, null), keys, size));
-            }
+            rows.add(what, || through(&bridge, (front, null), keys, size));
         }
     }
-    rows.extend(peers(&bridge, size, &only));
-    rows
+    let what = "as the peers: HTTP, 256 connections, no keys";
+    rows.add(what.to_owned(), || peers(&bridge, size));
+    if wrk::is_there() {
+        rows.add("as the peers, by wrk".to_owned(), || by_wrk(&bridge, size));
+    }
+    rows.all
+}
+
+/// Those that are asked for. Each is said as it comes, on standard error: it takes minutes.
+struct Rows {
+    only: String,
+    all: Vec<Row>,
+}
+
+impl Rows {
+    fn new() -> Self {
+        let only = std::env::var("CAUSEWAY_BENCH_ONLY").unwrap_or_default();
+        let all = Vec::new();
+        Self { only, all }
+    }
+
+    fn add(&mut self, what: String, row: impl FnOnce() -> Figure) {
+        if what.contains(&self.only) {
+            let (figure, aim) = row();
+            eprintln!("{what}: {figure}");
+            self.all.push(Row { what, figure, aim });
+        }
+    }
 }
 
 /// Until code is compiled where a broker does that at run time, and logs turn over in files that they have.
@@ -147,48 +169,40 @@ fn warm(bridge: &Bridge<'_, impl Broker>, size: Size) {
         .bare(keys, size.of(bridge.broker.messages(keys)));
 }
 
-fn drained<B: Broker>(
-    bridge: &Bridge<'_, B>,
-    what: String,
-    keys: u64,
-    messages: u64,
-    size: Size,
-) -> Row {
+type Figure = (String, &'static str);
+
+fn drained<B: Broker>(bridge: &Bridge<'_, B>, keys: u64, messages: u64, size: Size) -> Figure {
     let sides = [Side::Gateway, Side::Bare];
-    let sides = Sides::of(&sides, size.rounds(ROUNDS), |side| {
+    let sides = Sides::of(&sides, size.rounds(B::ROUNDS), |side| {
         bridge.broker.clear();
         match side {
             Side::Bare => bridge.broker.bare(keys, messages),
             _ => bridge.drain(keys, messages),
         }
     });
-    Row {
-        what,
-        figure: format!(
-            "{} of {}: {}; bare {}",
-            sides.ratio(Side::Gateway, &[Side::Bare]),
-            B::CLIENT,
-            sides.figures(Side::Gateway),
-            sides.figures(Side::Bare),
-        ),
-        aim: B::AIM_DRAINED,
-    }
+    let figure = format!(
+        "{} of {}: {}; bare {}",
+        sides.ratio(Side::Gateway, &[Side::Bare]),
+        B::CLIENT,
+        sides.figures(Side::Gateway),
+        sides.figures(Side::Bare),
+    );
+    (figure, B::AIM_DRAINED)
 }
 
 fn through<B: Broker>(
     bridge: &Bridge<'_, B>,
-    what: String,
     (front, null): (Front, &Server),
     keys: u64,
     size: Size,
-) -> Row {
+) -> Figure {
     let broker = bridge.broker;
     let time = Duration::from_millis(size.of(LOAD_MS));
     let counted = broker.load(keys);
     let all = [Side::Gateway, Side::Told, Side::Null, Side::Bare];
     let sides = if counted.is_some() { &all } else { &all[1..] };
     let judged = sides[0];
-    let sides = Sides::of(sides, size.rounds(ROUNDS), |side| {
+    let sides = Sides::of(sides, size.rounds(B::ROUNDS), |side| {
         broker.clear();
         match (side, counted) {
             (Side::Bare, _) => broker.bare(keys, size.of(broker.messages(keys))),
@@ -205,11 +219,8 @@ fn through<B: Broker>(
     parts.push(format!("null {}", sides.figures(Side::Null)));
     parts.push(format!("bare {}", sides.figures(Side::Bare)));
     parts.push(format!("{}", Told(&sides)));
-    Row {
-        what,
-        figure: parts.join("; "),
-        aim: "≥ 0.7 of the lower of null front and bare client",
-    }
+    let aim = "≥ 0.7 of the lower of null front and bare client";
+    (parts.join("; "), aim)
 }
 
 /// Whose publishers wait until it is delivered.
@@ -228,31 +239,17 @@ impl std::fmt::Display for Told<'_> {
 }
 
 /// As the peers were measured: 256 connections, no keys, the answer comes after the broker's confirm.
-fn peers<B: Broker>(bridge: &Bridge<'_, B>, size: Size, only: &str) -> Vec<Row> {
-    let what = "as the peers: HTTP, 256 connections, no keys, told when delivered";
-    let by_wrk = "as the peers, by wrk";
-    let mut rows = Vec::new();
+fn peers<B: Broker>(bridge: &Bridge<'_, B>, size: Size) -> Figure {
     let time = Duration::from_millis(size.of(LOAD_MS));
-    if what.contains(only) {
-        let sides = Sides::of(&[Side::Told], size.rounds(ROUNDS), |side| {
-            bridge.broker.clear();
-            bridge.publish(side, Front::Http, 0, time)
-        });
-        rows.push(Row {
-            what: what.to_owned(),
-            figure: Told(&sides).to_string(),
-            aim: B::AIM_PEERS,
-        });
-    }
-    if by_wrk.contains(only) {
+    let sides = Sides::of(&[Side::Told], size.rounds(B::ROUNDS), |side| {
         bridge.broker.clear();
-        if let Some(figure) = wrk::figure(bridge, size) {
-            rows.push(Row {
-                what: by_wrk.to_owned(),
-                figure,
-                aim: B::AIM_PEERS,
-            });
-        }
-    }
-    rows
+        bridge.publish(side, Front::Http, 0, time)
+    });
+    (Told(&sides).to_string(), B::AIM_PEERS)
+}
+
+/// What the peers were measured by.
+fn by_wrk<B: Broker>(bridge: &Bridge<'_, B>, size: Size) -> Figure {
+    bridge.broker.clear();
+    (wrk::figure(bridge, size), B::AIM_PEERS)
 }

@@ -251,6 +251,11 @@ fn batches(gateway: &Gateway, size: Size, time: Duration) -> Row {
 
 pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    cpu_seconds_of(&stat)
+}
+
+/// By what stands in `/proc/PID/stat`.
+pub(super) fn cpu_seconds_of(stat: &str) -> f64 {
     // Behind the name, which may hold anything: state is the first, utime and stime are the 12th and 13th.
     let fields = stat.rsplit(") ").next().expect("it has a name");
     let ticks = fields.split(' ').skip(11).take(2);

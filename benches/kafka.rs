@@ -80,6 +80,7 @@ impl Broker for OneTopic {
     const AIM_DRAINED: &'static str = "≥ 0.8 of bare rdkafka";
     const AIM_PEERS: &'static str =
         "≥ 40.2 k/s, 1.6 × Bento's 25.1 (taken elsewhere, by wrk); ≤ 21 CPU-s a million (Bento 54)";
+    const ROUNDS: usize = 5;
 
     fn destination(&self) -> String {
         let address = &self.address;

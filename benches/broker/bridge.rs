@@ -72,7 +72,8 @@ pub struct Bridge<'a, B> {
 
 impl<'a, B: Broker> Bridge<'a, B> {
     pub fn start(broker: &'a B) -> Self {
-        let settings = format!("{SETTINGS}{}", broker.destination());
+        let more = std::env::var("CAUSEWAY_BENCH_SINK").unwrap_or_default();
+        let settings = format!("{SETTINGS}{}{more}\n", broker.destination());
         let mut gateway = Gateway::new(&program(), &settings);
         gateway.start().unwrap_or_else(|why| panic!("{why}"));
         Self {

@@ -9,12 +9,15 @@ use std::process::Command;
 const CONNECTIONS: &str = "-c256";
 const SECONDS: u64 = 8;
 
-/// None without it.
-pub fn figure(bridge: &Bridge<'_, impl Broker>, size: Size) -> Option<String> {
-    if Command::new("wrk").arg("--version").output().is_err() {
+pub fn is_there() -> bool {
+    let is_there = Command::new("wrk").arg("--version").output().is_ok();
+    if !is_there {
         eprintln!("left out: wrk isn't installed");
-        return None;
     }
+    is_there
+}
+
+pub fn figure(bridge: &Bridge<'_, impl Broker>, size: Size) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("post.lua");
     let lua = format!(
@@ -36,14 +39,14 @@ pub fn figure(bridge: &Bridge<'_, impl Broker>, size: Size) -> Option<String> {
     let word = |name: &str| after(&said, name).unwrap_or_else(|| panic!("no {name}: {said}"));
     let requests = before(&said, "requests in").and_then(|n| n.parse().ok());
     let run = meter.stop(requests.expect("it counts them"), Vec::new());
-    Some(format!(
+    format!(
         "{} requests/s, CPU-s a million {:.1} (broker {:.1}), p50 {}, p99 {}",
         word("Requests/sec:"),
         run.cpu_a_million,
         run.broker_cpu_a_million,
         word("50%"),
         word("99%"),
-    ))
+    )
 }
 
 /// The word behind the one that is asked for.

@@ -21,8 +21,8 @@ const STREAMS: grpc::Shape = grpc::Shape::Stream {
 const FEEDERS: u64 = 4;
 const BATCH_LINES: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The answer costs the gateway a little.
-const POLL: Duration = Duration::from_millis(5);
+/// Each look costs the gateway a little: a hundredth of the time so far, within these.
+const POLL: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 const STORED: &str = "stored/x";
 const TOLD: &str = "told/x";
 
@@ -144,7 +144,7 @@ impl<'a, B: Broker> Bridge<'a, B> {
             }
             let tail = || self.gateway.log_tail();
             assert!(meter.elapsed() < PATIENCE, "{now} came\n{}", tail());
-            thread::sleep(POLL);
+            thread::sleep((meter.elapsed() / 100).clamp(POLL[0], POLL[1]));
         }
     }
 

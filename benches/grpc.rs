@@ -7,10 +7,10 @@
 //! `CAUSEWAY_BENCH_ALONE`, which leaves out all servers but the gateway.
 
 pub mod bare;
-mod client;
+pub mod client;
 pub mod null;
 
-use self::client::{Shape, publish};
+use self::client::{Shape, Text, publish};
 use super::bare::{Bare, noise};
 use super::child::Server;
 use super::http::{cpu_seconds, percentile, plain};
@@ -25,6 +25,10 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
 const BATCH: u64 = 100;
+const TEXT: Text = Text {
+    topic: "all/x",
+    keys: 0,
+};
 const WARM_MS: u64 = 15_000;
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
@@ -95,7 +99,7 @@ struct Run {
 fn run(address: SocketAddr, pid: u32, load: Load, settled: impl FnOnce(u64)) -> Run {
     let this = std::process::id();
     let before = (cpu_seconds(pid), cpu_seconds(this));
-    let done = publish(address, load.shape, load.time);
+    let done = publish(address, load.shape, TEXT, load.time);
     let load_cpu = cpu_seconds(this) - before.1;
     settled(done.messages);
     let took = done.started.elapsed().as_secs_f64();

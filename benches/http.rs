@@ -3,7 +3,7 @@
 //! Server and load are two processes on the same machine, which share its cores. Each row takes both
 //! servers turn about. The gateway does all of its work: it journals, delivers to a stream and syncs both.
 
-mod client;
+pub mod client;
 pub mod null;
 
 use self::client::{Shape, closed, open};
@@ -93,7 +93,7 @@ struct Run {
 fn run(address: SocketAddr, pid: u32, shape: &Shape, time: Duration) -> Run {
     let before = cpu_seconds(pid);
     let started = Instant::now();
-    let done = closed(address, shape, time);
+    let done = closed(address, shape, time).len();
     let took = started.elapsed().as_secs_f64();
     Run {
         rate: done as f64 / took,
@@ -251,6 +251,11 @@ fn batches(gateway: &Gateway, size: Size, time: Duration) -> Row {
 
 pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    cpu_seconds_of(&stat)
+}
+
+/// By what stands in `/proc/PID/stat`.
+pub(super) fn cpu_seconds_of(stat: &str) -> f64 {
     // Behind the name, which may hold anything: state is the first, utime and stime are the 12th and 13th.
     let fields = stat.rsplit(") ").next().expect("it has a name");
     let ticks = fields.split(' ').skip(11).take(2);

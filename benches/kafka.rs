@@ -1,169 +1,147 @@
-//! HTTP → Kafka: a backlog that waits for its topic, drained, beside a bare rdkafka producer that writes the
-//! same records (headers, keys, sizes, batching, acks), turn about in one run.
+//! What the gateway brings to Kafka, beside a bare rdkafka producer that writes the same records: headers, keys,
+//! sizes, batching, acks. How: `broker`.
 
-use super::report::{Row, Size, rate};
-use super::support::brokers::own_kafka;
+use super::broker::{self, Broker, Meter, PAYLOAD_BYTES, Run};
+use super::report::{Row, Size};
+use super::support::brokers::{Own, fast_kafka};
 use super::support::kafka::create_topic;
-use super::support::metrics::counts;
-use super::support::process::Gateway;
-use super::support::ratio::median;
+use causeway_brokers::kafka::Kafka;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const ROUNDS: usize = 3;
-const MESSAGES: u64 = 300_000;
-const PAYLOAD_BYTES: usize = 256;
+const TOPIC: &str = "bench";
 const PARTITIONS: i32 = 6;
-const PUBLISHERS: u64 = 8;
-const BATCH: u64 = 500;
-const LIMIT: Duration = Duration::from_secs(300);
-const POLL: Duration = Duration::from_millis(1);
-/// As the gateway sets them.
-const PRODUCER: [(&str, &str); 5] = [
+const MESSAGES: u64 = 500_000;
+const LOAD: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(300);
+const FULL_QUEUE_REST: Duration = Duration::from_millis(1);
+/// As the gateway sets them; all else is librdkafka's own default for both, but for the queue: the gateway never
+/// has more than 8 batches of 1,024 in it.
+const PRODUCER: [(&str, &str); 6] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("partitioner", "murmur2_random"),
     ("message.timeout.ms", "0"),
+    ("message.max.bytes", "100000000"),
     ("batch.size", "1000000"),
 ];
+const SHOWN: [&str; 8] = [
+    "linger.ms",
+    "batch.num.messages",
+    "batch.size",
+    "max.in.flight",
+    "compression.codec",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.kbytes",
+    "socket.nagle.disable",
+];
+
+type Producer = ThreadedProducer<DefaultProducerContext>;
 
 pub fn kafka(size: Size) -> Vec<Row> {
-    let Some(kafka) = own_kafka("bench kafka") else {
+    let Some(server) = fast_kafka("the bench `kafka`") else {
         return Vec::new();
     };
-    let address = kafka.ports().plain().to_string();
-    let messages = size.of(MESSAGES);
+    let kafka = OneTopic {
+        address: server.ports().plain().to_string(),
+        server,
+    };
+    create_topic(&kafka.address, TOPIC, PARTITIONS, 1, &[]);
+    let native = kafka.config().create_native_config().expect("settings");
+    let shown = SHOWN.map(|name| format!("{name} {}", native.get(name).expect("a setting")));
     println!(
-        "settings of both: {PRODUCER:?}, {PARTITIONS} partitions, {PAYLOAD_BYTES} bytes, 4 headers"
+        "<!-- kafka: one node, {PARTITIONS} partitions, {PAYLOAD_BYTES} bytes, 4 headers; both: {PRODUCER:?}; bare: {} -->",
+        shown.join(", ")
     );
-    [1_000, 1]
-        .into_iter()
-        .map(|keys| row(&address, keys, messages, size))
-        .collect()
+    broker::rows(&kafka, size)
 }
 
-fn row(address: &str, keys: u64, messages: u64, size: Size) -> Row {
-    let (mut drained, mut bare) = (Vec::new(), Vec::new());
-    for round in 0..size.rounds(ROUNDS) {
-        let topic = |who: &str| format!("{who}-{keys}-{round}");
-        drained.push(drain(address, &topic("gateway"), keys, messages));
-        bare.push(produce(address, &topic("bare"), keys, messages));
-    }
-    let seconds =
-        |all: &[Duration]| -> f64 { median(all.iter().map(Duration::as_secs_f64).collect()) };
-    let (ours, theirs) = (seconds(&drained), seconds(&bare));
-    Row {
-        what: format!("a backlog of {messages} drained, {keys} keys"),
-        figure: format!(
-            "{}; bare rdkafka {}; ratio {:.2}",
-            rate(messages, Duration::from_secs_f64(ours)),
-            rate(messages, Duration::from_secs_f64(theirs)),
-            theirs / ours
-        ),
-        aim: "ratio ≥ 0.8",
-    }
+struct OneTopic {
+    address: String,
+    server: Own<Kafka>,
 }
 
-/// From the topic's creation, for which all of it waits, to the last confirm.
-fn drain(address: &str, topic: &str, keys: u64, messages: u64) -> Duration {
-    let settings = format!(
-        "[limits]\nin_flight_bytes = \"256MiB\"\n[destinations.sink]\ntype = \"kafka\"\nbrokers = [{address:?}]\n\
-         topic = \"{topic}\"\nretry = {{ initial = \"5ms\", max = \"10ms\" }}\n\
-         [[routes]]\nname = \"all\"\ntopic = \"#\"\nto = [\"sink\"]\n"
-    );
-    let gateway = gateway(&settings);
-    thread::scope(|scope| {
-        for first in 0..PUBLISHERS {
-            let gateway = &gateway;
-            scope.spawn(move || publish(gateway, first, keys, messages));
+impl OneTopic {
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        for (name, value) in PRODUCER {
+            config.set(name, value);
         }
-    });
-    let started = Instant::now();
-    create_topic(address, topic, PARTITIONS, 1, &[]);
-    while delivered(&gateway) < messages {
-        assert!(started.elapsed() < LIMIT, "{}", gateway.log_tail());
-        thread::sleep(POLL);
-    }
-    started.elapsed()
-}
-
-fn gateway(settings: &str) -> Gateway {
-    let program = super::support::process::program();
-    let mut gateway = Gateway::new(&program, settings);
-    gateway.start().unwrap_or_else(|why| panic!("{why}"));
-    gateway
-}
-
-/// Every `PUBLISHERS`-th batch.
-fn publish(gateway: &Gateway, first: u64, keys: u64, messages: u64) {
-    let (mut client, payload) = (gateway.client(LIMIT), "x".repeat(PAYLOAD_BYTES));
-    let mut next = first * BATCH;
-    while next < messages {
-        let lines = (next..(next + BATCH).min(messages)).map(|n| {
-            format!(
-                "{{\"topic\":\"t\",\"id\":\"id-{n}\",\"key\":\"k{}\",\"content_type\":\"text/plain\",\"data\":\"{payload}\"}}\n",
-                n % keys
-            )
-        });
-        let body: String = lines.collect();
-        let response = client.post("/v1/batch", &[], body.as_bytes());
-        let response = response.unwrap_or_else(|t| panic!("a batch: {t}"));
-        let refused = String::from_utf8_lossy(&response.body).contains("\"status\":5");
-        assert!(response.status == 200 && !refused, "{response}");
-        next += PUBLISHERS * BATCH;
+        config
     }
 }
 
-fn delivered(gateway: &Gateway) -> u64 {
-    let response = gateway.health_client().get("/metrics");
-    let response = response.expect("health goes on answering");
-    let all = counts(&String::from_utf8_lossy(&response.body)).expect("metrics");
-    all.get("sink").map_or(0, |counts| counts.delivered)
-}
+impl Broker for OneTopic {
+    const CLIENT: &'static str = "bare rdkafka";
+    const AIM_DRAINED: &'static str = "≥ 0.8 of bare rdkafka";
+    const AIM_PEERS: &'static str =
+        "≥ 40.2 k/s, 1.6 × Bento's 25.1 (taken elsewhere, by wrk); ≤ 21 CPU-s a million (Bento 54)";
+    const ROUNDS: usize = 5;
 
-/// From the first record to the last confirm, with the topic there and known.
-fn produce(address: &str, topic: &str, keys: u64, messages: u64) -> Duration {
-    create_topic(address, topic, PARTITIONS, 1, &[]);
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", address);
-    for (name, value) in PRODUCER {
-        config.set(name, value);
+    fn destination(&self) -> String {
+        let address = &self.address;
+        format!("type = \"kafka\"\nbrokers = [{address:?}]\ntopic = \"{TOPIC}\"\n")
     }
-    let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
-    let known = producer.client().fetch_metadata(Some(topic), LIMIT);
-    known.expect("the topic is there");
-    let payload = "x".repeat(PAYLOAD_BYTES);
-    let started = Instant::now();
-    for n in 0..messages {
-        let (key, id) = (format!("k{}", n % keys), format!("id-{n}"));
-        let mut record = BaseRecord::to(topic)
-            .key(&key)
-            .payload(&payload)
-            .timestamp(1_790_000_000_000)
-            .headers(headers(&id));
-        // The queue is full: as everybody does, it waits a moment.
-        while let Err((_, again)) = producer.send(record) {
-            record = again;
-            thread::sleep(POLL);
+
+    fn pid(&self) -> u32 {
+        self.server.pid().expect("it runs")
+    }
+
+    fn messages(&self, _: u64) -> u64 {
+        MESSAGES
+    }
+
+    fn load(&self, _: u64) -> Option<Duration> {
+        Some(LOAD)
+    }
+
+    /// With the topic known, and the producer's own number had.
+    fn bare(&self, keys: u64, messages: u64) -> Run {
+        let producer: Producer = self.config().create().expect("a producer");
+        let payload = "x".repeat(PAYLOAD_BYTES);
+        send(&producer, 0, keys, &payload);
+        producer.flush(PATIENCE).expect("it is confirmed");
+        let meter = Meter::start(std::process::id(), self.pid());
+        for n in 0..messages {
+            send(&producer, n, keys, &payload);
         }
+        producer.flush(PATIENCE).expect("all are confirmed");
+        meter.stop(messages, Vec::new())
     }
-    producer.flush(LIMIT).expect("all is confirmed");
-    started.elapsed()
+
+    fn clear(&self) {}
 }
 
-fn headers(id: &str) -> OwnedHeaders {
-    let header = |headers: OwnedHeaders, key, value: &str| {
+fn send(producer: &Producer, n: u64, keys: u64, payload: &str) {
+    let (key, id) = (format!("k{}", n % keys), format!("id-{n}"));
+    let delivery_id = format!("{n:032x}");
+    let mut record = BaseRecord::to(TOPIC)
+        .key(&key)
+        .payload(payload)
+        .timestamp(1_790_000_000_000)
+        .headers(headers(&delivery_id, &id));
+    // The queue is full: as everybody does, it waits a moment.
+    while let Err((_, again)) = producer.send(record) {
+        record = again;
+        thread::sleep(FULL_QUEUE_REST);
+    }
+}
+
+/// What the gateway sends.
+fn headers(delivery_id: &str, id: &str) -> OwnedHeaders {
+    let all = [
+        ("causeway-topic", "stored/x"),
+        ("message-id", delivery_id),
+        ("publisher-id", id),
+        ("content-type", "text/plain"),
+    ];
+    let headers = OwnedHeaders::new_with_capacity(all.len());
+    all.into_iter().fold(headers, |headers, (key, value)| {
         let value = Some(value.as_bytes());
         headers.insert(Header { key, value })
-    };
-    let headers = header(OwnedHeaders::new_with_capacity(4), "causeway-topic", "t");
-    let headers = header(headers, "message-id", "0123456789abcdef0123456789abcdef");
-    header(
-        header(headers, "publisher-id", id),
-        "content-type",
-        "text/plain",
-    )
+    })
 }

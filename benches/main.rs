@@ -11,12 +11,14 @@
 mod support;
 
 mod bare;
+mod broker;
 mod child;
 mod expressions;
 mod grpc;
 mod house;
 mod http;
 mod journal;
+mod kafka;
 mod log;
 mod memory;
 mod rabbitmq;
@@ -31,7 +33,7 @@ use std::time::Instant;
 
 type Bench = (&'static str, fn(Size) -> Vec<Row>);
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     ("log", log::log),
     ("journal", journal::journal),
     ("receipts", receipts::receipts),
@@ -40,6 +42,7 @@ const BENCHES: [Bench; 12] = [
     ("routes", routes::routes),
     ("http", http::http),
     ("grpc", grpc::grpc),
+    ("kafka", kafka::kafka),
     ("rabbitmq", rabbitmq::rabbitmq),
     ("expressions", expressions::expressions),
     ("rss-ids", memory::ids),

@@ -27,6 +27,13 @@ impl Size {
         }
     }
 
+    pub fn time(self, full: Duration) -> Duration {
+        match self {
+            Self::Full => full,
+            Self::Small => full.div_f64(SMALL_PART as f64),
+        }
+    }
+
     /// Rounds are what makes a figure of many: they go down less.
     pub fn rounds(self, full: usize) -> usize {
         match self {

@@ -4,6 +4,8 @@
 pub mod brokers;
 #[path = "../tests/support/client.rs"]
 pub mod client;
+#[path = "../tests/support/kafka.rs"]
+pub mod kafka;
 #[path = "../tests/support/load.rs"]
 pub mod load;
 #[path = "../tests/support/metrics.rs"]

@@ -19,7 +19,6 @@ use tonic::transport::{Channel, Endpoint};
 type Client = GatewayClient<Channel>;
 
 static PAYLOAD: [u8; 256] = [b'x'; 256];
-const TOPIC: &str = "all/x";
 /// One thread can't give bare tonic all that it can take.
 const WORKERS: usize = 2;
 /// Of a stream's messages, one in so many is looked at: how long it takes, and whether time is over.
@@ -48,6 +47,14 @@ impl Shape {
     }
 }
 
+/// What all messages have.
+#[derive(Clone, Copy)]
+pub struct Text {
+    pub topic: &'static str,
+    /// So many in turn; 0: none.
+    pub keys: u64,
+}
+
 /// What was done; all of it has a receipt.
 pub struct Done {
     pub started: Instant,
@@ -57,7 +64,7 @@ pub struct Done {
 }
 
 /// Publishes for so long, and waits for all receipts.
-pub fn publish(address: SocketAddr, shape: Shape, time: Duration) -> Done {
+pub fn publish(address: SocketAddr, shape: Shape, text: Text, time: Duration) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -70,7 +77,7 @@ pub fn publish(address: SocketAddr, shape: Shape, time: Duration) -> Done {
         let started = Instant::now();
         let mut tasks = JoinSet::new();
         for client in clients {
-            start(client, shape, started + time, &mut tasks);
+            start(client, shape, text, started + time, &mut tasks);
         }
         let mut done = Done {
             started,
@@ -99,25 +106,25 @@ async fn connect(address: SocketAddr) -> Client {
     Client::new(channel.expect("it listens"))
 }
 
-fn start(client: Client, shape: Shape, end: Instant, tasks: &mut JoinSet<Part>) {
+fn start(client: Client, shape: Shape, text: Text, end: Instant, tasks: &mut JoinSet<Part>) {
+    let fresh = || Fresh::new(text);
     match shape {
         Shape::Unary { calls, .. } => {
             for _ in 0..calls {
-                tasks.spawn(unary(client.clone(), end));
+                tasks.spawn(unary(client.clone(), fresh(), end));
             }
         }
         Shape::Stream { window, .. } => {
-            tasks.spawn(stream(client, window, end));
+            tasks.spawn(stream(client, fresh(), window, end));
         }
         Shape::Batch { messages, .. } => {
-            tasks.spawn(batches(client, messages, end));
+            tasks.spawn(batches(client, fresh(), messages, end));
         }
     }
 }
 
-async fn unary(mut client: Client, end: Instant) -> Part {
+async fn unary(mut client: Client, mut fresh: Fresh, end: Instant) -> Part {
     let mut part = Part::default();
-    let mut fresh = Fresh::new();
     let mut sent = Instant::now();
     while sent < end {
         let message = Some(fresh.message());
@@ -132,9 +139,8 @@ async fn unary(mut client: Client, end: Instant) -> Part {
     part
 }
 
-async fn batches(mut client: Client, count: u64, end: Instant) -> Part {
+async fn batches(mut client: Client, mut fresh: Fresh, count: u64, end: Instant) -> Part {
     let mut part = Part::default();
-    let mut fresh = Fresh::new();
     let mut sent = Instant::now();
     while sent < end {
         let messages = (0..count).map(|_| fresh.message()).collect();
@@ -150,11 +156,11 @@ async fn batches(mut client: Client, count: u64, end: Instant) -> Part {
     part
 }
 
-async fn stream(mut client: Client, window: u64, end: Instant) -> Part {
+async fn stream(mut client: Client, fresh: Fresh, window: u64, end: Instant) -> Part {
     let window = Arc::new(Window::new(window));
     let requests = Requests {
         window: Arc::clone(&window),
-        fresh: Fresh::new(),
+        fresh,
         sequence: 0,
         end,
     };
@@ -265,14 +271,16 @@ impl Window {
 
 /// Messages with ids that no other has.
 struct Fresh {
+    text: Text,
     task: u64,
     next: u64,
 }
 
 impl Fresh {
-    fn new() -> Self {
+    fn new(text: Text) -> Self {
         static TASKS: AtomicU64 = AtomicU64::new(0);
         Self {
+            text,
             task: TASKS.fetch_add(1, Ordering::Relaxed),
             next: 0,
         }
@@ -281,10 +289,18 @@ impl Fresh {
     fn message(&mut self) -> v1::Message {
         self.next += 1;
         v1::Message {
-            topic: TOPIC.to_owned(),
+            topic: self.text.topic.to_owned(),
+            key: self.key(),
             id: format!("{:04x}-{:08x}", self.task, self.next),
             payload: Some(Bytes::from_static(&PAYLOAD)),
             ..v1::Message::default()
+        }
+    }
+
+    fn key(&self) -> Bytes {
+        match self.text.keys {
+            0 => Bytes::new(),
+            keys => format!("k{}", self.next % keys).into(),
         }
     }
 }

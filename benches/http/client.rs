@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,23 +10,33 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 use tokio::time::sleep_until;
 
-/// One request, again and again.
+type Requests = Arc<[Box<[u8]>]>;
+
+/// The same requests, again and again.
 pub struct Shape {
-    request: Vec<u8>,
+    requests: Requests,
     pub body_bytes: usize,
     pub connections: usize,
 }
 
 impl Shape {
     pub fn publish(body_bytes: usize, connections: usize) -> Self {
-        let mut request = format!(
-            "POST /v1/topics/all/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
-             Content-Length: {body_bytes}\r\n\r\n"
-        )
-        .into_bytes();
-        request.resize(request.len() + body_bytes, b'x');
+        Self::publish_to("all/x", body_bytes, connections)
+    }
+
+    pub fn publish_to(topic: &str, body_bytes: usize, connections: usize) -> Self {
         Self {
-            request,
+            requests: [request(topic, "", body_bytes)].into(),
+            body_bytes,
+            connections,
+        }
+    }
+
+    /// Each key in its turn.
+    pub fn keyed(topic: &str, keys: u64, body_bytes: usize, connections: usize) -> Self {
+        let of_key = |n| request(topic, &format!("Causeway-Key: k{n}\r\n"), body_bytes);
+        Self {
+            requests: (0..keys).map(of_key).collect(),
             body_bytes,
             connections,
         }
@@ -41,11 +51,45 @@ impl Shape {
             "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
             line.len() * lines
         );
+        let whole = [head, line.repeat(lines)].concat().into_bytes();
         Self {
-            request: [head, line.repeat(lines)].concat().into_bytes(),
+            requests: [whole.into()].into(),
             body_bytes,
             connections,
         }
+    }
+
+    /// Those of one connection: each begins elsewhere.
+    fn requests_of(&self, connection: usize) -> Cycle {
+        let next = connection * self.requests.len() / self.connections;
+        Cycle {
+            requests: Arc::clone(&self.requests),
+            next,
+        }
+    }
+}
+
+/// `headers`: whole lines.
+fn request(topic: &str, headers: &str, body_bytes: usize) -> Box<[u8]> {
+    let mut request = format!(
+        "POST /v1/topics/{topic} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n{headers}\
+         Content-Length: {body_bytes}\r\n\r\n"
+    )
+    .into_bytes();
+    request.resize(request.len() + body_bytes, b'x');
+    request.into()
+}
+
+struct Cycle {
+    requests: Requests,
+    next: usize,
+}
+
+impl Cycle {
+    fn next(&mut self) -> &[u8] {
+        let at = self.next;
+        self.next = (at + 1) % self.requests.len();
+        &self.requests[at]
     }
 }
 
@@ -54,38 +98,38 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// Each connection has one request in flight; how many were answered.
-pub fn closed(address: SocketAddr, shape: &Shape, time: Duration) -> u64 {
-    let request: Arc<[u8]> = shape.request.clone().into();
-    let (done, over) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicBool::new(false)),
-    );
+/// Each connection has one request in flight; seconds from each one's sending to its answer.
+pub fn closed(address: SocketAddr, shape: &Shape, time: Duration) -> Vec<f64> {
     runtime().block_on(async {
+        let over = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();
-        for _ in 0..shape.connections {
+        for n in 0..shape.connections {
             let mut connection = Connection::new(address).await;
-            let (request, done, over) =
-                (Arc::clone(&request), Arc::clone(&done), Arc::clone(&over));
+            let (mut requests, over) = (shape.requests_of(n), Arc::clone(&over));
             tasks.push(tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                let mut sent = Instant::now();
                 while !over.load(Ordering::Relaxed) {
-                    connection.ask(&request).await;
-                    done.fetch_add(1, Ordering::Relaxed);
+                    connection.ask(requests.next()).await;
+                    let now = Instant::now();
+                    latencies.push((now - sent).as_secs_f64());
+                    sent = now;
                 }
+                latencies
             }));
         }
         tokio::time::sleep(time).await;
         over.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
         for task in tasks {
-            task.await.expect("all requests are answered");
+            all.extend(task.await.expect("all requests are answered"));
         }
-    });
-    done.load(Ordering::Relaxed)
+        all
+    })
 }
 
 /// Requests at set times, by whichever connection is free; seconds from each one's time to its answer.
 pub fn open(address: SocketAddr, shape: &Shape, rate: f64, time: Duration) -> Vec<f64> {
-    let request: Arc<[u8]> = shape.request.clone().into();
     let count = (rate * time.as_secs_f64()) as u64;
     runtime().block_on(async {
         let next = Arc::new(Mutex::new(0));
@@ -95,8 +139,8 @@ pub fn open(address: SocketAddr, shape: &Shape, rate: f64, time: Duration) -> Ve
             connections.push(Connection::new(address).await);
         }
         let start = Instant::now();
-        for mut connection in connections {
-            let (request, next) = (Arc::clone(&request), Arc::clone(&next));
+        for (n, mut connection) in connections.into_iter().enumerate() {
+            let (mut requests, next) = (shape.requests_of(n), Arc::clone(&next));
             tasks.push(tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 loop {
@@ -109,7 +153,7 @@ pub fn open(address: SocketAddr, shape: &Shape, rate: f64, time: Duration) -> Ve
                     sleep_until(due.into()).await;
                     *turn += 1;
                     drop(turn);
-                    connection.ask(&request).await;
+                    connection.ask(requests.next()).await;
                     latencies.push(due.elapsed().as_secs_f64());
                 }
             }));

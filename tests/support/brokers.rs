@@ -33,6 +33,15 @@ pub fn own_kafka(test: &str) -> Option<Own<Kafka>> {
     Some(Own { node, folder })
 }
 
+/// The same, not kept small: for load.
+#[allow(dead_code, reason = "for benches")]
+pub fn fast_kafka(test: &str) -> Option<Own<Kafka>> {
+    let dist = had(test, kafka::Dist::find(&place()))?;
+    let folder = folder();
+    let node = done(Kafka::start_fast_in(folder.path(), &dist));
+    Some(Own { node, folder })
+}
+
 /// A second, broker-only node for a cluster of the test's own.
 pub fn second_node(first: &Kafka) -> Own<Kafka> {
     let folder = folder();

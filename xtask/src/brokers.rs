@@ -74,9 +74,18 @@ impl ForTests {
     }
 }
 
+/// For benches, which start servers of their own: those whose name contains the word.
+pub fn fetch_named(word: &str) {
+    for name in shared::USUAL {
+        if name.word().contains(word) {
+            fetch(&place(), name);
+        }
+    }
+}
+
 fn fetch(place: &Place, name: Name) {
     if let Err(trouble) = shared::fetch(place, name) {
-        eprintln!("xtask: brokers: {name}: {trouble}\ntests that start their own are skipped");
+        eprintln!("xtask: brokers: {name}: {trouble}\nwhat starts its own is skipped");
     }
 }
 

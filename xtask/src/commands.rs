@@ -98,11 +98,13 @@ pub fn shown_by() -> Result<(), Failure> {
 }
 
 /// Figures are of the plain build; one needs a destination that hangs, so the faults build is
-/// made first and put aside.
+/// made first and put aside. Those of brokers start servers of their own, of what is fetched here.
 pub fn bench(words: &[String]) -> Result<(), Failure> {
     let faults = ["build", "--release", "--package", "causeway"];
     cargo(&[&faults[..], &["--features", "faults"]].concat(), &[])?;
     let faults = keep_binary("release", "causeway-faults")?;
+    let name = words.iter().find(|word| !word.starts_with("--"));
+    brokers::fetch_named(name.map_or("", String::as_str));
     let mut args = vec!["bench", "--package", "causeway", "--bench", "main", "--"];
     args.extend(words.iter().map(String::as_str));
     cargo(

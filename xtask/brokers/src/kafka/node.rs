@@ -91,8 +91,20 @@ impl Kafka {
     /// # Errors
     /// What it said, if it isn't ready in time.
     pub fn start_in(folder: &Path, dist: &Dist) -> Result<Self, Trouble> {
+        Self::start_first(folder, dist, Size::Test)
+    }
+
+    /// The same, as fast as it can be: for load.
+    ///
+    /// # Errors
+    /// What it said, if it isn't ready in time.
+    pub fn start_fast_in(folder: &Path, dist: &Dist) -> Result<Self, Trouble> {
+        Self::start_first(folder, dist, Size::Shared)
+    }
+
+    fn start_first(folder: &Path, dist: &Dist, size: Size) -> Result<Self, Trouble> {
         let ports = Ports::from(ports::free(PORTS));
-        Self::start_node(folder, dist, 1, ports, ports)
+        Self::start_node(folder, dist, 1, [ports, ports], size)
     }
 
     /// A second, broker-only node of this one's cluster.
@@ -101,17 +113,17 @@ impl Kafka {
     /// What it said, if it isn't ready in time.
     pub fn start_second_in(&self, folder: &Path) -> Result<Self, Trouble> {
         let ports = Ports::from(ports::free(PORTS));
-        Self::start_node(folder, &self.dist, 2, ports, self.ports)
+        Self::start_node(folder, &self.dist, 2, [ports, self.ports], Size::Test)
     }
 
     fn start_node(
         folder: &Path,
         dist: &Dist,
         node: u32,
-        ports: Ports,
-        leader: Ports,
+        [ports, leader]: [Ports; 2],
+        size: Size,
     ) -> Result<Self, Trouble> {
-        let mut server = Server::new(plan(folder, dist, node, ports, leader, Size::Test)?);
+        let mut server = Server::new(plan(folder, dist, node, ports, leader, size)?);
         server.start()?;
         let dist = dist.clone();
         Ok(Self {

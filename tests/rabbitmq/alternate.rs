@@ -45,7 +45,10 @@ fn what_no_queue_takes_goes_on_through_kills() {
         return;
     };
     let mut house = start(&server, "taken");
-    let topic = |n: usize| if n % 3 == 0 { "taken" } else { "nobodys" };
+    let topic = |n: usize| match n % 3 {
+        0 => "taken",
+        _ => "nobodys",
+    };
     let line = |n: usize| {
         let message = json!({ "topic": topic(n), "id": format!("m-{n:04}"), "data": n });
         format!("{message}\n")
@@ -57,7 +60,10 @@ fn what_no_queue_takes_goes_on_through_kills() {
     let mut in_the_middle = 0;
     for (nth, part) in lines.chunks(MESSAGES / KILLS).enumerate() {
         // Each other time it is killed as soon as all is acknowledged.
-        let more = if nth % 2 == 0 { 0 } else { rng.usize(1..PART) };
+        let more = match nth % 2 {
+            0 => 0,
+            _ => rng.usize(1..PART),
+        };
         let goal = stream_ids(&house.gateway, "spill").len() + more;
         house.publish_lines(part);
         wait_until(PATIENCE, "some went over", || {

@@ -35,21 +35,32 @@ pub fn test(filter: Option<String>) -> Result<(), Failure> {
     variables.extend_from_slice(&servers.variables);
     let mut all = cargo(&args, &variables);
     if filter.is_none() {
-        all = all.and(spans(&variables));
+        all = all.and(other_features(&variables));
     }
     // Elsewhere they stay, for the next run.
-    if env::var("CI").is_ok_and(|ci| ci == "true") {
+    if is_ci() {
         all = all.and(servers.down());
     }
     all
 }
 
-/// What the feature `otlp` makes of traces: a build of its own, for two families of scenarios.
-fn spans(variables: &[(&str, OsString)]) -> Result<(), Failure> {
-    let features = ["--features", "causeway/faults,causeway/otlp"];
+fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|ci| ci == "true")
+}
+
+/// What `otlp` makes of traces, and in CI what `kafka-tls` makes of logins: a build of its own, for these families
+/// of scenarios. `kafka-tls` compiles an OpenSSL for some minutes, and needs Perl for that.
+fn other_features(variables: &[(&str, OsString)]) -> Result<(), Failure> {
+    let (features, secure) = match is_ci() {
+        true => (
+            "causeway/faults,causeway/otlp,causeway/kafka-tls",
+            &["kafka::secure"][..],
+        ),
+        false => ("causeway/faults,causeway/otlp", &[][..]),
+    };
     let args = ["test", "--package", "causeway", "--test", "main"];
-    let which = ["--", "otlp::", "traces::"];
-    cargo(&[&args[..], &features, &which].concat(), variables)
+    let which = ["--features", features, "--", "otlp::", "traces::"];
+    cargo(&[&args[..], &which, secure].concat(), variables)
 }
 
 pub fn lint() -> Result<(), Failure> {

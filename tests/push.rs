@@ -5,6 +5,7 @@ mod broken;
 mod python;
 mod tls;
 
+use crate::support::asked::lane_of;
 use crate::support::process::{Gateway, program};
 use crate::support::sink::Sink;
 use crate::support::wait::wait_for;
@@ -55,11 +56,7 @@ fn publish_lines(gateway: &Gateway, lines: &str) {
 }
 
 fn lane(gateway: &Gateway) -> Value {
-    let output = gateway.run(&["status", "--json"]);
-    let status: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
-    let lanes = status["lanes"].as_array().cloned().unwrap_or_default();
-    let lane = lanes.into_iter().find(|lane| lane["name"] == "sink");
-    lane.unwrap_or_else(|| panic!("no lane: {status}"))
+    lane_of(gateway, "sink")
 }
 
 /// Waits until the lane's last error has these words.

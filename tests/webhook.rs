@@ -1,6 +1,7 @@
 //! The webhook beyond the contract of tests/egress/: what others make of its requests, a service that wants
 //! no more, another address by a reload, TLS by the file.
 
+use crate::support::asked::lane_of;
 use crate::support::client::Client;
 use crate::support::hook::{Hook, Manner};
 use crate::support::process::{Gateway, program};
@@ -46,11 +47,7 @@ fn publish(client: &mut Client, id: &str, body: &[u8]) {
 }
 
 fn lane(gateway: &Gateway) -> Value {
-    let output = gateway.run(&["status", "--json"]);
-    let status: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
-    let lanes = status["lanes"].as_array().cloned().unwrap_or_default();
-    let lane = lanes.into_iter().find(|lane| lane["name"] == "hook");
-    lane.unwrap_or_else(|| panic!("no lane: {status}"))
+    lane_of(gateway, "hook")
 }
 
 /// Promise 5's delivery id and the signature, read by the reference library; events by the SDK of CloudEvents.

@@ -52,6 +52,13 @@ impl Verdict {
         }
     }
 
+    /// Of the next of a batch that is applied in its order alone, behind these: none, if it may be tried.
+    #[must_use]
+    pub fn behind(before: &[Self]) -> Option<Self> {
+        let has_failed = before.last().is_some_and(|last| *last != Self::Delivered);
+        has_failed.then(|| Self::retry("not tried: an earlier one failed"))
+    }
+
     pub fn retry(reason: impl Into<Arc<str>>) -> Self {
         Self::retry_after(reason, None)
     }

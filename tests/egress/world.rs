@@ -1,7 +1,8 @@
 //! The real gateway before one server, and what scenarios ask of both.
 
 use super::harness::{Cannot, Harness, Message, Mood, Taken, hash};
-use crate::support::metrics::{Counts, counts};
+use crate::support::asked::{counts_of, lane_of};
+use crate::support::metrics::Counts;
 use crate::support::process::{Gateway, program};
 use crate::support::skip::skipped;
 use crate::support::wait::wait_for;
@@ -139,19 +140,12 @@ impl<H: Harness> World<H> {
     }
 
     pub fn counts(&self) -> Counts {
-        let response = self.gateway.health_client().get("/metrics");
-        let response = response.expect("health goes on answering");
-        let all = counts(&String::from_utf8_lossy(&response.body)).expect("metrics");
-        all.get("sink").cloned().unwrap_or_default()
+        counts_of(&self.gateway, "sink")
     }
 
     /// The lane, as `causeway status --json` has it.
     pub fn lane(&self) -> Value {
-        let output = self.gateway.run(&["status", "--json"]);
-        let status: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
-        let lanes = status["lanes"].as_array().cloned().unwrap_or_default();
-        let lane = lanes.into_iter().find(|lane| lane["name"] == "sink");
-        lane.unwrap_or_else(|| panic!("no lane: {status}"))
+        lane_of(&self.gateway, "sink")
     }
 
     /// Waits until the lane's last error has these words.

@@ -8,8 +8,9 @@ mod secure;
 mod settings;
 mod topics;
 
+use crate::support::asked::{counts_of, lane_of};
 use crate::support::kafka::{Record, read_topic};
-use crate::support::metrics::{Counts, counts};
+use crate::support::metrics::Counts;
 use crate::support::process::{Gateway, program};
 use crate::support::wait::wait_for;
 use serde_json::Value;
@@ -39,19 +40,12 @@ fn settings(brokers: &str, more: &str) -> String {
     )
 }
 
-fn counts_of(gateway: &Gateway) -> Counts {
-    let response = gateway.health_client().get("/metrics");
-    let response = response.expect("health goes on answering");
-    let all = counts(&String::from_utf8_lossy(&response.body)).expect("metrics");
-    all.get("sink").cloned().unwrap_or_default()
+fn counts(gateway: &Gateway) -> Counts {
+    counts_of(gateway, "sink")
 }
 
 fn lane(gateway: &Gateway) -> Value {
-    let output = gateway.run(&["status", "--json"]);
-    let status: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
-    let lanes = status["lanes"].as_array().cloned().unwrap_or_default();
-    let lane = lanes.into_iter().find(|lane| lane["name"] == "sink");
-    lane.unwrap_or_else(|| panic!("no lane: {status}"))
+    lane_of(gateway, "sink")
 }
 
 fn wait_error(gateway: &Gateway, words: &str) {
@@ -69,7 +63,7 @@ fn wait_delivered(gateway: &Gateway, messages: u64) -> Counts {
 
 fn wait_delivered_in(patience: Duration, gateway: &Gateway, messages: u64) -> Counts {
     wait_for(patience, || {
-        let counts = counts_of(gateway);
+        let counts = counts(gateway);
         match (counts.pending, counts.delivered) {
             (0, delivered) if delivered == messages => Ok(counts),
             _ => Err(format!("{counts}: {}", lane(gateway))),

@@ -130,7 +130,7 @@ fn a_record_has_all_of_its_message() {
     }
     crate::support::wait::wait_for(ANSWER_LIMIT, || {
         let lane: Value = lane(&gateway);
-        let counts = super::counts_of(&gateway);
+        let counts = super::counts(&gateway);
         (counts.dead_lettered == 4)
             .then_some(())
             .ok_or(lane.to_string())

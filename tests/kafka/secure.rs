@@ -1,6 +1,6 @@
 //! Every way to log in, of a build with `kafka-tls`.
 
-use super::{counts_of, gateway, lane, settings, wait_delivered};
+use super::{counts, gateway, lane, settings, wait_delivered};
 use crate::egress::kafka::shared;
 use crate::support::brokers::done;
 use crate::support::kafka::{create_topic, read_topic};
@@ -100,7 +100,7 @@ fn by_every_way_in() {
             .then_some(())
             .ok_or(lane.to_string())
     });
-    assert_eq!(counts_of(&gateway).pending, 1);
+    assert_eq!(counts(&gateway).pending, 1);
 }
 
 /// The password is put right at the brokers: no reload is needed.
@@ -139,7 +139,7 @@ fn a_refused_login_stops_the_lane_until_it_is_mended() {
     });
     let shown = gateway.log_tail() + &lane(&gateway).to_string();
     assert!(!shown.contains("hunter2"), "a secret is shown: {shown}");
-    assert_eq!(counts_of(&gateway).pending, 1);
+    assert_eq!(counts(&gateway).pending, 1);
     change_password("hunter2");
     wait_delivered(&gateway, 1);
 }

@@ -1,6 +1,6 @@
 //! Topics that aren't there, or aren't ours.
 
-use super::{counts_of, gateway, lane, settings, wait_delivered, wait_error};
+use super::{counts, gateway, lane, settings, wait_delivered, wait_error};
 use crate::egress::kafka::shared;
 use crate::support::brokers::done;
 use crate::support::kafka::{create_topic, read_topic};
@@ -57,7 +57,7 @@ fn a_topic_that_isnt_there_holds_up_nobody_else() {
     }
     // The key of the held ones is theirs: `first deliveries of one rendered key` come in order.
     wait_for(ANSWER_LIMIT, || {
-        let counts = counts_of(&gateway);
+        let counts = counts(&gateway);
         (counts.pending == 10)
             .then_some(())
             .ok_or(counts.to_string())
@@ -71,7 +71,7 @@ fn a_topic_that_isnt_there_holds_up_nobody_else() {
         .post("/v1/topics/a", &other, b"x");
     assert_eq!(response.expect("it answers").status, 202);
     wait_for(ANSWER_LIMIT, || {
-        let counts = counts_of(&gateway);
+        let counts = counts(&gateway);
         (counts.delivered == 1)
             .then_some(())
             .ok_or(counts.to_string())
@@ -119,7 +119,7 @@ fn a_topic_that_cant_be_created_is_waited_for() {
     assert_eq!(publish(&gateway, "too-wide", "one"), 202);
     wait_error(&gateway, "can't be created: ");
     wait_error(&gateway, "replication factor");
-    assert_eq!(counts_of(&gateway).pending, 1);
+    assert_eq!(counts(&gateway).pending, 1);
     create_topic(&address, "too-wide", 1, 1, &[]);
     wait_delivered(&gateway, 1);
     assert_eq!(ids(&address, "too-wide"), ["one"]);
@@ -140,7 +140,7 @@ fn what_isnt_ours_goes_to_the_dead_letters() {
         assert_eq!(publish(&gateway, topic, &format!("id-{n}")), 202);
     }
     wait_for(ANSWER_LIMIT, || {
-        let counts = counts_of(&gateway);
+        let counts = counts(&gateway);
         match (counts.delivered, counts.dead_lettered) {
             (2, 2) => Ok(()),
             _ => Err(format!("{counts}: {}", lane(&gateway))),

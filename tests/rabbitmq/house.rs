@@ -1,6 +1,7 @@
 //! A gateway with one RabbitMQ destination, `sink`, and what tests ask of it.
 
-use crate::support::metrics::{Counts, counts};
+use crate::support::asked::{counts_of, lane_of};
+use crate::support::metrics::Counts;
 use crate::support::process::{Gateway, program};
 use crate::support::wait::wait_for;
 use causeway_brokers::rabbitmq::Rabbitmq;
@@ -77,19 +78,12 @@ impl House {
     }
 
     pub fn counts(&self) -> Counts {
-        let response = self.gateway.health_client().get("/metrics");
-        let response = response.expect("health goes on answering");
-        let all = counts(&String::from_utf8_lossy(&response.body)).expect("metrics");
-        all.get("sink").cloned().unwrap_or_default()
+        counts_of(&self.gateway, "sink")
     }
 
     /// What `status` says of its lane.
     pub fn lane(&self) -> Value {
-        let output = self.gateway.run(&["status", "--json"]);
-        let status: Value = serde_json::from_slice(&output.stdout).expect("status is JSON");
-        let lanes = status["lanes"].as_array().cloned().unwrap_or_default();
-        let lane = lanes.into_iter().find(|lane| lane["name"] == "sink");
-        lane.unwrap_or_default()
+        lane_of(&self.gateway, "sink")
     }
 
     pub fn last_error(&self) -> String {

@@ -4,6 +4,7 @@
 //! and `journal_house` know types of the gateway; the rest sees what users see (`grpc`, `sink`: types made from
 //! the public contract).
 
+pub mod asked;
 pub mod batch;
 pub mod brokers;
 mod chunked;

@@ -131,11 +131,10 @@ impl GrpcSink {
     async fn one_by_one(&self, service: &Service, deliveries: &[Delivery]) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            if verdicts.last().is_some_and(|v| *v != Verdict::Delivered) {
-                verdicts.push(Verdict::retry("not tried: an earlier one failed"));
-            } else {
-                let one = std::slice::from_ref(delivery);
-                verdicts.extend(self.all(service, one).await);
+            let one = std::slice::from_ref(delivery);
+            match Verdict::behind(&verdicts) {
+                Some(verdict) => verdicts.push(verdict),
+                None => verdicts.extend(self.all(service, one).await),
             }
         }
         verdicts

@@ -145,10 +145,9 @@ impl Kafka {
     async fn one_by_one(&self, deliveries: &[Delivery]) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            if verdicts.last().is_some_and(|v| *v != Verdict::Delivered) {
-                verdicts.push(Verdict::retry("not tried: an earlier one failed"));
-            } else {
-                verdicts.extend(self.all(std::slice::from_ref(delivery)).await);
+            match Verdict::behind(&verdicts) {
+                Some(verdict) => verdicts.push(verdict),
+                None => verdicts.extend(self.all(std::slice::from_ref(delivery)).await),
             }
         }
         verdicts

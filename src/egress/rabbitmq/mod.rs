@@ -169,12 +169,10 @@ impl Rabbitmq {
     async fn one_by_one(&self, cluster: &Cluster, deliveries: &[Delivery]) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            let has_failed = verdicts.last().is_some_and(|v| *v != Verdict::Delivered);
-            if has_failed {
-                verdicts.push(Verdict::retry("not tried: an earlier one failed"));
-            } else {
-                let one = std::slice::from_ref(delivery);
-                verdicts.extend(self.at_once(cluster, one).await);
+            let one = std::slice::from_ref(delivery);
+            match Verdict::behind(&verdicts) {
+                Some(verdict) => verdicts.push(verdict),
+                None => verdicts.extend(self.at_once(cluster, one).await),
             }
         }
         verdicts

@@ -130,10 +130,9 @@ impl Webhook {
     async fn one_by_one(&self, service: &Service, deliveries: &[Delivery]) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            let has_failed = verdicts.last().is_some_and(|v| *v != Verdict::Delivered);
-            verdicts.push(match has_failed {
-                true => Verdict::retry("not tried: an earlier one failed"),
-                false => self.try_one(service, delivery).await,
+            verdicts.push(match Verdict::behind(&verdicts) {
+                Some(verdict) => verdict,
+                None => self.try_one(service, delivery).await,
             });
         }
         verdicts

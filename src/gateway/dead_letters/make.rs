@@ -117,17 +117,14 @@ impl Maker<'_> {
                 })
             }
         };
-        let target = Target {
-            not_before: None,
-            ..target
-        };
-        let target = match self.goes_over {
+        let mut target = match self.goes_over {
             true => self.over(target)?,
             false => Target {
                 expires_at: None,
                 ..target
             },
         };
+        target.not_before = None;
         // A reload that takes a destination away goes by what leads there.
         if !self.running.router.leads_to(target.lane) {
             let name = self.shared.lane(target.lane).map(|lane| lane.name.clone());
